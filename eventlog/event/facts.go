@@ -1,0 +1,288 @@
+package event
+
+import "fmt"
+
+// Event is one fact. Kind tells which.
+type Event interface{ Kind() Kind }
+
+// Kind names a type of event in a record. A number, once released, keeps its
+// meaning for ever.
+type Kind uint16
+
+const (
+	KindClusterCreated      Kind = 1
+	KindCommitterStarted    Kind = 2
+	KindBlobStored          Kind = 3
+	KindCheckpointTaken     Kind = 4
+	KindSchedulerConfigured Kind = 5
+
+	KindJobSubmitted Kind = 16
+	KindJobStopped   Kind = 17
+
+	KindEvaluationCreated   Kind = 32
+	KindEvaluationUnblocked Kind = 33
+	KindEvaluationEnded     Kind = 34
+	KindPlanCommitted       Kind = 35
+
+	KindNodeRegistered    Kind = 48
+	KindNodeChanged       Kind = 49
+	KindNodeStatusChanged Kind = 50
+
+	KindAllocationsReported Kind = 64
+)
+
+// kinds is the whole vocabulary: number, name, and how to make an empty one.
+var kinds = map[Kind]struct {
+	name string
+	zero func() Event
+}{
+	KindClusterCreated:      {"ClusterCreated", func() Event { return new(ClusterCreated) }},
+	KindCommitterStarted:    {"CommitterStarted", func() Event { return new(CommitterStarted) }},
+	KindBlobStored:          {"BlobStored", func() Event { return new(BlobStored) }},
+	KindCheckpointTaken:     {"CheckpointTaken", func() Event { return new(CheckpointTaken) }},
+	KindSchedulerConfigured: {"SchedulerConfigured", func() Event { return new(SchedulerConfigured) }},
+	KindJobSubmitted:        {"JobSubmitted", func() Event { return new(JobSubmitted) }},
+	KindJobStopped:          {"JobStopped", func() Event { return new(JobStopped) }},
+	KindEvaluationCreated:   {"EvaluationCreated", func() Event { return new(EvaluationCreated) }},
+	KindEvaluationUnblocked: {"EvaluationUnblocked", func() Event { return new(EvaluationUnblocked) }},
+	KindEvaluationEnded:     {"EvaluationEnded", func() Event { return new(EvaluationEnded) }},
+	KindPlanCommitted:       {"PlanCommitted", func() Event { return new(PlanCommitted) }},
+	KindNodeRegistered:      {"NodeRegistered", func() Event { return new(NodeRegistered) }},
+	KindNodeChanged:         {"NodeChanged", func() Event { return new(NodeChanged) }},
+	KindNodeStatusChanged:   {"NodeStatusChanged", func() Event { return new(NodeStatusChanged) }},
+	KindAllocationsReported: {"AllocationsReported", func() Event { return new(AllocationsReported) }},
+}
+
+// String is the name of the kind, as the audit tail shows it.
+func (k Kind) String() string {
+	if known, ok := kinds[k]; ok {
+		return known.name
+	}
+	return fmt.Sprintf("kind(%d)", uint16(k))
+}
+
+// MarshalText is the name; JSON uses it.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// Kinds lists the whole vocabulary in ascending order of number.
+func Kinds() []Kind {
+	var list []Kind
+	for k := Kind(0); k < 1<<10; k++ {
+		if _, ok := kinds[k]; ok {
+			list = append(list, k)
+		}
+	}
+	return list
+}
+
+// New makes an empty event of the kind, or nil when the kind is unknown.
+func New(k Kind) Event {
+	if known, ok := kinds[k]; ok {
+		return known.zero()
+	}
+	return nil
+}
+
+// ClusterCreated is record 1 of every log. It seeds the chain with the identity
+// of the cluster.
+type ClusterCreated struct {
+	ClusterID ID     `cbor:"1,keyasint"`
+	Region    string `cbor:"2,keyasint,omitempty"`
+	Version   string `cbor:"3,keyasint,omitempty"` // of the software that created it
+}
+
+// CommitterStarted opens an epoch: a new committer has folded the whole log
+// before this record and serves from here on. Commands of reactors carry the
+// epoch they were born in and are refused in any other.
+type CommitterStarted struct {
+	Epoch     uint64 `cbor:"1,keyasint"`
+	ReplicaID uint64 `cbor:"2,keyasint,omitempty"`
+	Server    string `cbor:"3,keyasint,omitempty"` // name of the server
+	Version   string `cbor:"4,keyasint,omitempty"` // of its software
+}
+
+// BlobStored holds one chunk of a content-addressed value: a job's spec or its
+// source. All chunks stand in the log before the record that names the blob.
+type BlobStored struct {
+	Blob  Hash   `cbor:"1,keyasint"` // SHA-256 of the whole value
+	Chunk uint32 `cbor:"2,keyasint,omitempty"`
+	Of    uint32 `cbor:"3,keyasint"` // number of chunks
+	Data  []byte `cbor:"4,keyasint,omitempty"`
+}
+
+// CheckpointTaken says that folding records 1 to Index with the given version
+// of the fold gives a state whose canonical encoding has this digest.
+type CheckpointTaken struct {
+	At          uint64 `cbor:"1,keyasint"`
+	FoldVersion uint32 `cbor:"2,keyasint"`
+	SHA256      Hash   `cbor:"3,keyasint"`
+}
+
+// SchedulerConfigured sets how placements are ranked from here on.
+type SchedulerConfigured struct {
+	Algorithm string `cbor:"1,keyasint,omitempty"` // "binpack"
+}
+
+// JobSubmitted gives a job a new version of its spec, or confirms the one it
+// has (SameSpec).
+type JobSubmitted struct {
+	Namespace  string `cbor:"1,keyasint"`
+	JobID      string `cbor:"2,keyasint"`
+	Version    uint64 `cbor:"3,keyasint,omitempty"`
+	Spec       Hash   `cbor:"4,keyasint"`           // blob: canonical encoding of the Job
+	Source     Hash   `cbor:"5,keyasint,omitzero"`  // blob: encoding of the JobSubmission
+	SubmitTime int64  `cbor:"6,keyasint,omitempty"` // Unix nanoseconds
+	SameSpec   bool   `cbor:"7,keyasint,omitempty"`
+}
+
+// JobStopped ends a job; Purge also forgets it.
+type JobStopped struct {
+	Namespace  string `cbor:"1,keyasint"`
+	JobID      string `cbor:"2,keyasint"`
+	Version    uint64 `cbor:"3,keyasint,omitempty"`
+	SubmitTime int64  `cbor:"4,keyasint,omitempty"` // Unix nanoseconds
+	Purge      bool   `cbor:"5,keyasint,omitempty"`
+}
+
+// EvaluationCreated asks the scheduler to look at a job. The evaluation's
+// indexes and times are those of the record.
+type EvaluationCreated struct {
+	Evaluation Evaluation `cbor:"1,keyasint"`
+}
+
+// EvaluationUnblocked makes a blocked evaluation pending again: capacity came.
+type EvaluationUnblocked struct {
+	EvalID ID     `cbor:"1,keyasint"`
+	Reason string `cbor:"2,keyasint,omitempty"`
+}
+
+// EvaluationEnded ends an evaluation without a plan: canceled in favour of a
+// newer one, or failed.
+type EvaluationEnded struct {
+	EvalID      ID         `cbor:"1,keyasint"`
+	Status      EvalStatus `cbor:"2,keyasint"`
+	Description string     `cbor:"3,keyasint,omitempty"`
+}
+
+// PlanCommitted is a scheduling decision as it was accepted: what it was decided
+// on, what was decided and why, and the outcome of the evaluation. A decision
+// that changes nothing is recorded too.
+type PlanCommitted struct {
+	EvalID           ID     `cbor:"1,keyasint"`
+	Namespace        string `cbor:"2,keyasint,omitempty"`
+	JobID            string `cbor:"3,keyasint,omitempty"`
+	JobVersion       uint64 `cbor:"4,keyasint,omitempty"`
+	Basis            uint64 `cbor:"5,keyasint"` // index of the snapshot it was decided on
+	Seed             uint64 `cbor:"6,keyasint"`
+	SchedulerVersion uint32 `cbor:"7,keyasint"`
+
+	// Nodes lists each node that the plan places on once; placements point
+	// into it.
+	Nodes  []ID           `cbor:"8,keyasint,omitempty"`
+	Groups []PlannedGroup `cbor:"9,keyasint,omitempty"` // in the order of the spec
+	Stops  []PlannedStop  `cbor:"10,keyasint,omitempty"`
+	// InPlace lists allocations that go on running under JobVersion.
+	InPlace []ID `cbor:"11,keyasint,omitempty"`
+	// Dropped names the nodes whose part of the plan did not fit at the head
+	// any more and was left out (a partial commit).
+	Dropped []DroppedNode `cbor:"12,keyasint,omitempty"`
+
+	// Outcome of the evaluation. EvalPending means that it stays open, because
+	// a part was dropped and the worker will try again.
+	Outcome     EvalStatus     `cbor:"13,keyasint"`
+	Description string         `cbor:"14,keyasint,omitempty"`
+	Queued      map[string]int `cbor:"15,keyasint,omitempty"` // by group: wanted and not placed
+	BlockedEval ID             `cbor:"16,keyasint,omitzero"`  // created in the same command for what failed
+	// ClassEligibility and EscapedComputedClass are those of the decision; the
+	// blocked evaluation inherits them.
+	ClassEligibility     map[string]bool `cbor:"17,keyasint,omitempty"`
+	EscapedComputedClass bool            `cbor:"18,keyasint,omitempty"`
+}
+
+// PlannedGroup is what a plan decided for one task group.
+type PlannedGroup struct {
+	Name       string       `cbor:"1,keyasint"`
+	Placements []Placement  `cbor:"2,keyasint,omitempty"`
+	Metric     *AllocMetric `cbor:"3,keyasint,omitempty"` // the funnel of nodes, and the scores, of the first placement
+	Failed     *AllocMetric `cbor:"4,keyasint,omitempty"` // set when at least one placement failed
+}
+
+// Placement puts one allocation on one node. Its ID is
+// AllocationID(EvalID, Basis, Ordinal).
+type Placement struct {
+	_        struct{} `cbor:",toarray"`
+	Ordinal  uint32   // position among the plan's decisions; dense before parts are dropped
+	Node     uint32   // position in PlanCommitted.Nodes
+	Name     uint32   // the n of "job.group[n]"
+	Score    Score    // why this node: its normalized score
+	Ports    []uint16 // host ports, in the order of the group's ports (see GroupPorts)
+	Previous ID       // the allocation that it replaces
+}
+
+// PlannedStop takes an allocation out of service.
+type PlannedStop struct {
+	ID          ID           `cbor:"1,keyasint"`
+	Client      ClientStatus `cbor:"2,keyasint,omitempty"` // set to lost when its node is down
+	Description string       `cbor:"3,keyasint,omitempty"`
+	// HandsOver: its successor stands in this plan on the same node; it gives
+	// up its room now and the successor waits for it there.
+	HandsOver bool `cbor:"4,keyasint,omitempty"`
+}
+
+// DroppedNode is a node whose part of a plan did not fit at the head.
+type DroppedNode struct {
+	NodeID     ID     `cbor:"1,keyasint"`
+	Reason     string `cbor:"2,keyasint,omitempty"`
+	Placements uint32 `cbor:"3,keyasint,omitempty"`
+}
+
+// NodeRegistered adds a node, or gives a known one a new incarnation of its
+// agent. Node is nil when the fingerprint is the one already known, and a
+// difference comes as NodeChanged.
+type NodeRegistered struct {
+	NodeID      ID     `cbor:"1,keyasint"`
+	SecretHash  Hash   `cbor:"2,keyasint,omitzero"` // SHA-256 of the secret's bytes; only in the first registration
+	Incarnation uint64 `cbor:"3,keyasint,omitempty"`
+	Node        *Node  `cbor:"4,keyasint,omitempty"`
+}
+
+// NodeChanged is the difference between a node's known fingerprint and a new
+// one: attributes one by one, everything else whole.
+type NodeChanged struct {
+	NodeID            ID                `cbor:"1,keyasint"`
+	AttributesSet     map[string]string `cbor:"2,keyasint,omitempty"`
+	AttributesRemoved []string          `cbor:"3,keyasint,omitempty"`
+	Rest              *Node             `cbor:"4,keyasint,omitempty"` // the new node without attributes; nil when only those changed
+	ComputedClass     string            `cbor:"5,keyasint,omitempty"`
+}
+
+// NodeStatusChanged says that a node became ready, or was declared down.
+type NodeStatusChanged struct {
+	NodeID      ID         `cbor:"1,keyasint"`
+	Status      NodeStatus `cbor:"2,keyasint"`
+	Description string     `cbor:"3,keyasint,omitempty"`
+}
+
+// AllocationsReported is one report of a node.
+type AllocationsReported struct {
+	NodeID      ID           `cbor:"1,keyasint"`
+	Incarnation uint64       `cbor:"2,keyasint,omitempty"`
+	Sequence    uint64       `cbor:"3,keyasint,omitempty"`
+	Deltas      []AllocDelta `cbor:"4,keyasint,omitempty"`
+}
+
+func (*ClusterCreated) Kind() Kind      { return KindClusterCreated }
+func (*CommitterStarted) Kind() Kind    { return KindCommitterStarted }
+func (*BlobStored) Kind() Kind          { return KindBlobStored }
+func (*CheckpointTaken) Kind() Kind     { return KindCheckpointTaken }
+func (*SchedulerConfigured) Kind() Kind { return KindSchedulerConfigured }
+func (*JobSubmitted) Kind() Kind        { return KindJobSubmitted }
+func (*JobStopped) Kind() Kind          { return KindJobStopped }
+func (*EvaluationCreated) Kind() Kind   { return KindEvaluationCreated }
+func (*EvaluationUnblocked) Kind() Kind { return KindEvaluationUnblocked }
+func (*EvaluationEnded) Kind() Kind     { return KindEvaluationEnded }
+func (*PlanCommitted) Kind() Kind       { return KindPlanCommitted }
+func (*NodeRegistered) Kind() Kind      { return KindNodeRegistered }
+func (*NodeChanged) Kind() Kind         { return KindNodeChanged }
+func (*NodeStatusChanged) Kind() Kind   { return KindNodeStatusChanged }
+func (*AllocationsReported) Kind() Kind { return KindAllocationsReported }
