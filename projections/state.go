@@ -1,0 +1,337 @@
+package projections
+
+import (
+	"cmp"
+	"iter"
+
+	"drover/eventlog/event"
+)
+
+// FoldVersion names the meaning of the fold. Checksums of states and checkpoints
+// are compared within one fold version only.
+const FoldVersion = 1
+
+// Cluster is the identity of the cluster, from its first record.
+type Cluster struct {
+	ID      event.ID `cbor:"1,keyasint"`
+	Region  string   `cbor:"2,keyasint,omitempty"`
+	Created int64    `cbor:"3,keyasint,omitempty"` // Unix nanoseconds
+}
+
+// Table is a sort of object, for which the state keeps the last index at which
+// one of them changed.
+type Table int
+
+// The tables that blocking queries wait on.
+const (
+	TableJobs Table = iota
+	TableEvaluations
+	TableAllocations
+	TableNodes
+	tableCount
+)
+
+// State is the cluster as of one index. It is immutable once handed out; see
+// Draft for how the next one is made.
+type State struct {
+	index uint64
+	hash  event.Hash
+	time  int64
+	epoch uint64
+
+	cluster   Cluster
+	scheduler event.SchedulerConfigured
+	indexes   [tableCount]uint64
+
+	jobs        table[event.JobKey, *Job]
+	evaluations table[event.ID, *event.Evaluation]
+	allocations table[event.ID, *Allocation]
+	nodes       table[event.ID, *Node]
+	blobs       table[event.Hash, blob]
+	specs       table[event.Hash, *Spec]
+	commands    table[event.ID, Remembered]
+
+	// The rest are indexes: derived from the tables above, and rebuilt from
+	// them when a checkpoint is read.
+	allocationsOfJob  table[jobOrder, *Allocation]
+	allocationsOnNode table[pair, *Allocation]
+	evaluationsOfJob  table[jobOrder, *event.Evaluation]
+	pending           table[queueOrder, *event.Evaluation]
+	blocked           table[event.JobKey, *event.Evaluation]
+	commandAge        table[agedCommand, event.ID]
+
+	// capacity is, by computed node class, the last index at which room came
+	// free on a node of the class: a node became ready, or an allocation ended.
+	// An evaluation decided before that must not go to sleep (the missed
+	// wake-up of blocked evaluations).
+	capacity table[string, classCapacity]
+}
+
+type blob struct {
+	Hash   event.Hash `cbor:"1,keyasint"`
+	Chunks [][]byte   `cbor:"2,keyasint"` // nil where a chunk has not come yet
+}
+
+func (b blob) complete() bool {
+	for _, c := range b.Chunks {
+		if c == nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (b blob) bytes() []byte {
+	if len(b.Chunks) == 1 {
+		return b.Chunks[0]
+	}
+	var all []byte
+	for _, c := range b.Chunks {
+		all = append(all, c...)
+	}
+	return all
+}
+
+type classCapacity struct {
+	Class string `cbor:"1,keyasint,omitempty"`
+	Index uint64 `cbor:"2,keyasint"`
+}
+
+// Remembered is where in the log a command took effect.
+type Remembered struct {
+	ID    event.ID `cbor:"1,keyasint"`
+	First uint64   `cbor:"2,keyasint"` // index of its first record
+	Last  uint64   `cbor:"3,keyasint"`
+	Time  int64    `cbor:"4,keyasint"` // Unix nanoseconds
+}
+
+// Orders of the derived indexes.
+type (
+	jobOrder struct {
+		job   event.JobKey
+		index uint64 // create index
+		id    event.ID
+	}
+	pair       struct{ first, second event.ID }
+	queueOrder struct {
+		priority int // higher comes first
+		index    uint64
+		id       event.ID
+	}
+	agedCommand struct {
+		time int64
+		id   event.ID
+	}
+)
+
+func compareJobOrder(a, b jobOrder) int {
+	return cmp.Or(a.job.Compare(b.job), cmp.Compare(a.index, b.index), a.id.Compare(b.id))
+}
+
+func comparePair(a, b pair) int { return cmp.Or(a.first.Compare(b.first), a.second.Compare(b.second)) }
+
+func compareQueueOrder(a, b queueOrder) int {
+	return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.index, b.index), a.id.Compare(b.id))
+}
+
+func compareAged(a, b agedCommand) int {
+	return cmp.Or(cmp.Compare(a.time, b.time), a.id.Compare(b.id))
+}
+
+func compareHash(a, b event.Hash) int {
+	for i := range a {
+		if a[i] != b[i] {
+			return cmp.Compare(a[i], b[i])
+		}
+	}
+	return 0
+}
+
+// New is the state before the first record.
+func New() *State {
+	return &State{
+		jobs:              newTable[event.JobKey, *Job](event.JobKey.Compare),
+		evaluations:       newTable[event.ID, *event.Evaluation](event.ID.Compare),
+		allocations:       newTable[event.ID, *Allocation](event.ID.Compare),
+		nodes:             newTable[event.ID, *Node](event.ID.Compare),
+		blobs:             newTable[event.Hash, blob](compareHash),
+		specs:             newTable[event.Hash, *Spec](compareHash),
+		commands:          newTable[event.ID, Remembered](event.ID.Compare),
+		allocationsOfJob:  newTable[jobOrder, *Allocation](compareJobOrder),
+		allocationsOnNode: newTable[pair, *Allocation](comparePair),
+		evaluationsOfJob:  newTable[jobOrder, *event.Evaluation](compareJobOrder),
+		pending:           newTable[queueOrder, *event.Evaluation](compareQueueOrder),
+		blocked:           newTable[event.JobKey, *event.Evaluation](event.JobKey.Compare),
+		commandAge:        newTable[agedCommand, event.ID](compareAged),
+		capacity:          newTable[string, classCapacity](cmp.Compare[string]),
+	}
+}
+
+// clone is a state that can be changed without changing s. Only the one owner
+// of s may call it (see table.copy).
+func (s *State) clone() *State {
+	c := *s
+	c.jobs = s.jobs.copy()
+	c.evaluations = s.evaluations.copy()
+	c.allocations = s.allocations.copy()
+	c.nodes = s.nodes.copy()
+	c.blobs = s.blobs.copy()
+	c.specs = s.specs.copy()
+	c.commands = s.commands.copy()
+	c.allocationsOfJob = s.allocationsOfJob.copy()
+	c.allocationsOnNode = s.allocationsOnNode.copy()
+	c.evaluationsOfJob = s.evaluationsOfJob.copy()
+	c.pending = s.pending.copy()
+	c.blocked = s.blocked.copy()
+	c.commandAge = s.commandAge.copy()
+	c.capacity = s.capacity.copy()
+	return &c
+}
+
+// Index is the index of the last record folded in; 0 before the first.
+func (s *State) Index() uint64 { return s.index }
+
+// Hash is the chained hash of that record.
+func (s *State) Hash() event.Hash { return s.hash }
+
+// Time is that record's time in Unix nanoseconds.
+func (s *State) Time() int64 { return s.time }
+
+// Epoch is the epoch of the last committer.
+func (s *State) Epoch() uint64 { return s.epoch }
+
+// Cluster is the identity of the cluster; zero before the first record.
+func (s *State) Cluster() Cluster { return s.cluster }
+
+// Scheduler is the scheduler's configuration.
+func (s *State) Scheduler() event.SchedulerConfigured { return s.scheduler }
+
+// TableIndex is the last index at which an object of the table changed, and at
+// least 1, since index 0 means "do not block" to a blocking query.
+func (s *State) TableIndex(t Table) uint64 { return max(s.indexes[t], 1) }
+
+// Job looks up a job; nil when there is none.
+func (s *State) Job(key event.JobKey) *Job {
+	j, _ := s.jobs.get(key)
+	return j
+}
+
+// Jobs visits all jobs by namespace and ID.
+func (s *State) Jobs() iter.Seq[*Job] { return s.jobs.all() }
+
+// Evaluation looks up an evaluation; nil when there is none.
+func (s *State) Evaluation(id event.ID) *event.Evaluation {
+	e, _ := s.evaluations.get(id)
+	return e
+}
+
+// Evaluations visits all evaluations by ID.
+func (s *State) Evaluations() iter.Seq[*event.Evaluation] { return s.evaluations.all() }
+
+// EvaluationsOf visits a job's evaluations in the order of their creation.
+func (s *State) EvaluationsOf(job event.JobKey) iter.Seq[*event.Evaluation] {
+	return s.evaluationsOfJob.from(jobOrder{job: job}, func(k jobOrder) bool { return k.job == job })
+}
+
+// PendingEvaluations visits the evaluations that wait for a worker: highest
+// priority first, then first come.
+func (s *State) PendingEvaluations() iter.Seq[*event.Evaluation] { return s.pending.all() }
+
+// BlockedEvaluation is the evaluation of the job that waits for capacity; nil
+// when there is none. A job has at most one.
+func (s *State) BlockedEvaluation(job event.JobKey) *event.Evaluation {
+	e, _ := s.blocked.get(job)
+	return e
+}
+
+// BlockedEvaluations visits all blocked evaluations by job.
+func (s *State) BlockedEvaluations() iter.Seq[*event.Evaluation] { return s.blocked.all() }
+
+// Allocation looks up an allocation; nil when there is none.
+func (s *State) Allocation(id event.ID) *Allocation {
+	a, _ := s.allocations.get(id)
+	return a
+}
+
+// Allocations visits all allocations by ID.
+func (s *State) Allocations() iter.Seq[*Allocation] { return s.allocations.all() }
+
+// AllocationsOf visits a job's allocations in the order of their creation.
+func (s *State) AllocationsOf(job event.JobKey) iter.Seq[*Allocation] {
+	return s.allocationsOfJob.from(jobOrder{job: job}, func(k jobOrder) bool { return k.job == job })
+}
+
+// AllocationsOn visits a node's allocations by ID.
+func (s *State) AllocationsOn(node event.ID) iter.Seq[*Allocation] {
+	return s.allocationsOnNode.from(pair{first: node}, func(k pair) bool { return k.first == node })
+}
+
+// Node looks up a node; nil when there is none.
+func (s *State) Node(id event.ID) *Node {
+	n, _ := s.nodes.get(id)
+	return n
+}
+
+// Nodes visits all nodes by ID.
+func (s *State) Nodes() iter.Seq[*Node] { return s.nodes.all() }
+
+// NodeCount is the number of nodes.
+func (s *State) NodeCount() int { return s.nodes.len() }
+
+// Blob is a content-addressed value; false when it is not, or not wholly, there.
+func (s *State) Blob(hash event.Hash) ([]byte, bool) {
+	b, ok := s.blobs.get(hash)
+	if !ok || !b.complete() {
+		return nil, false
+	}
+	return b.bytes(), true
+}
+
+// HasBlobChunk reports whether one chunk of a blob is there.
+func (s *State) HasBlobChunk(hash event.Hash, chunk, of uint32) bool {
+	b, ok := s.blobs.get(hash)
+	return ok && len(b.Chunks) == int(of) && b.Chunks[chunk] != nil
+}
+
+// Spec looks up a job's spec by its hash; nil when no job had it.
+func (s *State) Spec(hash event.Hash) *Spec {
+	spec, _ := s.specs.get(hash)
+	return spec
+}
+
+// Command tells where a remembered command took effect.
+func (s *State) Command(id event.ID) (Remembered, bool) { return s.commands.get(id) }
+
+// CapacityIndex is the last index at which room came free for an evaluation:
+// on a node of a class that it can use, has never seen, or of any class when its
+// constraints look beyond the class.
+func (s *State) CapacityIndex(eligibility map[string]bool, escaped bool) uint64 {
+	var last uint64
+	for c := range s.capacity.all() {
+		if eligible, seen := eligibility[c.Class]; escaped || !seen || eligible {
+			last = max(last, c.Index)
+		}
+	}
+	return last
+}
+
+// prefixRange visits the values of an ID-keyed table whose ID begins with these
+// bytes.
+func prefixRange[V any](t table[event.ID, V], prefix []byte) iter.Seq[V] {
+	var start event.ID
+	copy(start[:], prefix)
+	return t.from(start, func(id event.ID) bool { return string(id[:len(prefix)]) == string(prefix) })
+}
+
+// AllocationsByPrefix visits the allocations whose ID begins with these bytes.
+func (s *State) AllocationsByPrefix(prefix []byte) iter.Seq[*Allocation] {
+	return prefixRange(s.allocations, prefix)
+}
+
+// NodesByPrefix visits the nodes whose ID begins with these bytes.
+func (s *State) NodesByPrefix(prefix []byte) iter.Seq[*Node] { return prefixRange(s.nodes, prefix) }
+
+// EvaluationsByPrefix visits the evaluations whose ID begins with these bytes.
+func (s *State) EvaluationsByPrefix(prefix []byte) iter.Seq[*event.Evaluation] {
+	return prefixRange(s.evaluations, prefix)
+}
