@@ -49,6 +49,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Hooks are called with durations and counts, for metrics. Nil functions are not called.
 	Hooks Hooks
+
+	// snapshotEvery overrides snapshotEntries in tests.
+	snapshotEvery uint64
 }
 
 // Hooks report what the log did. They are called on the log's own goroutines and must return at once.
@@ -89,11 +92,14 @@ func (c Config) withDefaults() Config {
 	if c.DiskReserveBytes == 0 {
 		c.DiskReserveBytes = 64 << 20
 	}
+	if c.snapshotEvery == 0 {
+		c.snapshotEvery = snapshotEntries
+	}
 	if c.FS == nil {
 		c.FS = vfs.Default
 	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = discardLogger
 	}
 	if c.ListenAddress == "" {
 		c.ListenAddress = c.RaftAddress
@@ -133,3 +139,5 @@ func (c Config) validate() error {
 	}
 	return nil
 }
+
+var discardLogger = slog.New(slog.DiscardHandler)

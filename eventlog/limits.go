@@ -34,10 +34,9 @@ const (
 	// storeCacheBytes is small because history is mostly read once, in order.
 	storeCacheBytes = 16 << 20
 
-	// snapshotEntries is the number of commands after which Raft's log is cut; snapshotKeep commands stay, so that a
-	// replica that was away for a moment catches up from the log and not from a whole copy of the store.
+	// snapshotEntries is the number of commands after which Raft's log is cut; half of them stay, so that a replica that
+	// was away for a moment catches up from the log and not from a whole copy of the store.
 	snapshotEntries = 10_000
-	snapshotKeep    = 5_000
 
 	// appendTimeout is how long an append waits when its context has no deadline of its own.
 	appendTimeout = 10 * time.Second

@@ -39,6 +39,7 @@ type Log struct {
 	session *client.Session
 
 	closing  chan struct{} // closed when Close begins
+	ended    chan struct{} // closed when Close begins or the replica fails: readers stop
 	closeOne sync.Once
 	closeErr error
 }
@@ -61,11 +62,20 @@ func Open(cfg Config) (*Log, error) {
 	}
 	raftLog.Store(cfg.Logger)
 
-	l := &Log{cfg: cfg, closing: make(chan struct{})}
+	l := &Log{cfg: cfg, closing: make(chan struct{}), ended: make(chan struct{})}
 	if err := l.open(); err != nil {
+		close(l.closing)
 		l.release()
 		return nil, err
 	}
+	go func() {
+		defer close(l.ended)
+		select {
+		case <-l.closing:
+		case <-l.store.failedC:
+			cfg.Logger.Error("the log failed; this server must stop", "err", l.store.failure)
+		}
+	}()
 	return l, nil
 }
 
@@ -218,8 +228,8 @@ func replicaConfig(cfg Config) config.Config {
 		PreVote:            true, // one that was cut off and returns does not depose a good leader
 		ElectionRTT:        cfg.ElectionTicks,
 		HeartbeatRTT:       max(1, cfg.ElectionTicks/10),
-		SnapshotEntries:    snapshotEntries,
-		CompactionOverhead: snapshotKeep,
+		SnapshotEntries:    cfg.snapshotEvery,
+		CompactionOverhead: cfg.snapshotEvery / 2, // what one that was away for a moment catches up from
 		MaxInMemLogSize:    raftMemoryBytesMax,
 		WaitReady:          true,
 	}
@@ -375,9 +385,8 @@ func timeLeft(ctx context.Context) (time.Duration, error) {
 
 // Head returns the newest position applied on this replica. Others may be ahead.
 func (l *Log) Head() Position {
-	l.recent.mu.Lock()
-	defer l.recent.mu.Unlock()
-	return l.recent.head
+	head, _ := l.recent.newest()
+	return head
 }
 
 // Barrier asks the replicas, by a read-index round, how far the log is, waits until this replica is there, and returns its head: at

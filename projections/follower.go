@@ -35,7 +35,7 @@ func Follow(ctx context.Context, store *Store, open func(from uint64) Tail) erro
 	}
 }
 
-// errOvertaken says that the store is ahead of the tail by more than a batch.
+// errOvertaken says that somebody else has moved the store on meanwhile.
 var errOvertaken = errors.New("the store is ahead of the tail")
 
 func follow(ctx context.Context, store *Store, tail Tail) error {
@@ -52,7 +52,11 @@ func follow(ctx context.Context, store *Store, tail Tail) error {
 		if err != nil {
 			return err
 		}
-		if current.Index() >= entries[0].Index {
+		first := entries[0].Index
+		if len(part) > 0 {
+			first = part[0].Index
+		}
+		if first != current.Index()+1 {
 			giveUp()
 			return errOvertaken
 		}
