@@ -64,6 +64,16 @@ func (k Kind) String() string {
 // MarshalText is the name; JSON uses it.
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
+// ParseKind is the kind of that name.
+func ParseKind(name string) (Kind, error) {
+	for k, known := range kinds {
+		if known.name == name {
+			return k, nil
+		}
+	}
+	return 0, fmt.Errorf("unknown kind of event %q", name)
+}
+
 // Kinds lists the whole vocabulary in ascending order of number.
 func Kinds() []Kind {
 	var list []Kind

@@ -33,6 +33,13 @@ func (k CallerKind) String() string { return wordOf(callerNames, uint8(k)) }
 // MarshalText is the word; JSON uses it.
 func (k CallerKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
+// UnmarshalText is the inverse of MarshalText.
+func (k *CallerKind) UnmarshalText(text []byte) error {
+	n, err := numberOf("kind of caller", callerNames, string(text))
+	*k = CallerKind(n)
+	return err
+}
+
 // Caller is who asked for a command, as resolved at its first hop.
 type Caller struct {
 	Kind    CallerKind
