@@ -1,0 +1,148 @@
+package apiclient
+
+import (
+	"context"
+	"net/url"
+	"strconv"
+
+	"drover/eventlog/event"
+)
+
+// Jobs lists jobs.
+func (c *Client) Jobs(ctx context.Context, q Query) (list []*JobStub, a Answer, err error) {
+	a, err = c.Get(ctx, "/v1/jobs", q, &list)
+	return list, a, err
+}
+
+// Job reads one job.
+func (c *Client) Job(ctx context.Context, id string, q Query) (job *event.Job, a Answer, err error) {
+	a, err = c.Get(ctx, jobPath(id), q, &job)
+	return job, a, err
+}
+
+// JobSummary reads the counts of one job.
+func (c *Client) JobSummary(ctx context.Context, id string) (s *JobSummary, a Answer, err error) {
+	a, err = c.Get(ctx, jobPath(id)+"/summary", Query{}, &s)
+	return s, a, err
+}
+
+// JobAllocations lists the allocations of one job; all includes those of
+// earlier jobs of that name.
+func (c *Client) JobAllocations(ctx context.Context, id string, all bool) (list []*AllocStub, a Answer, err error) {
+	q := Query{}
+	if all {
+		q.Values = url.Values{"all": {"true"}}
+	}
+	a, err = c.Get(ctx, jobPath(id)+"/allocations", q, &list)
+	return list, a, err
+}
+
+// JobEvaluations lists the evaluations of one job.
+func (c *Client) JobEvaluations(ctx context.Context, id string) (list []*Evaluation, a Answer, err error) {
+	a, err = c.Get(ctx, jobPath(id)+"/evaluations", Query{}, &list)
+	return list, a, err
+}
+
+// RegisterJob submits a job.
+func (c *Client) RegisterJob(ctx context.Context, req *JobRegisterRequest) (*JobRegisterResponse, error) {
+	var resp JobRegisterResponse
+	_, err := c.Put(ctx, "/v1/jobs", Query{}, req, &resp)
+	return &resp, err
+}
+
+// ValidateJob asks the servers what they would say of a job.
+func (c *Client) ValidateJob(ctx context.Context, job *event.Job) (*JobValidateResponse, error) {
+	var resp JobValidateResponse
+	_, err := c.Put(ctx, "/v1/validate/job", Query{}, struct{ Job *event.Job }{job}, &resp)
+	return &resp, err
+}
+
+// StopOptions says how a job is stopped. The zero value stops it and keeps it.
+type StopOptions struct {
+	Purge           bool // forget it, too
+	Global          bool // in every region it runs in
+	NoShutdownDelay bool
+	EvalPriority    int // 1 to 100; 0 = the job's
+}
+
+// StopJob stops a job.
+func (c *Client) StopJob(ctx context.Context, id string, o StopOptions) (*JobDeregisterResponse, error) {
+	v := url.Values{"purge": {strconv.FormatBool(o.Purge)}}
+	if o.Global {
+		v.Set("global", "true")
+	}
+	if o.NoShutdownDelay {
+		v.Set("no_shutdown_delay", "true")
+	}
+	if o.EvalPriority > 0 {
+		v.Set("eval_priority", strconv.Itoa(o.EvalPriority))
+	}
+	var resp JobDeregisterResponse
+	_, err := c.Delete(ctx, jobPath(id), Query{Values: v}, &resp)
+	return &resp, err
+}
+
+// Allocations lists allocations.
+func (c *Client) Allocations(ctx context.Context, q Query) (list []*AllocStub, a Answer, err error) {
+	a, err = c.Get(ctx, "/v1/allocations", q, &list)
+	return list, a, err
+}
+
+// Allocation reads one allocation.
+func (c *Client) Allocation(ctx context.Context, id string, q Query) (alloc *Allocation, a Answer, err error) {
+	a, err = c.Get(ctx, "/v1/allocation/"+url.PathEscape(id), q, &alloc)
+	return alloc, a, err
+}
+
+// Nodes lists nodes.
+func (c *Client) Nodes(ctx context.Context, q Query) (list []*NodeStub, a Answer, err error) {
+	a, err = c.Get(ctx, "/v1/nodes", q, &list)
+	return list, a, err
+}
+
+// Node reads one node.
+func (c *Client) Node(ctx context.Context, id string) (node *Node, a Answer, err error) {
+	a, err = c.Get(ctx, "/v1/node/"+url.PathEscape(id), Query{}, &node)
+	return node, a, err
+}
+
+// NodeAllocations lists what stands on one node, in full.
+func (c *Client) NodeAllocations(ctx context.Context, id string) (list []*Allocation, a Answer, err error) {
+	a, err = c.InNamespace(AllNamespaces).Get(ctx, "/v1/node/"+url.PathEscape(id)+"/allocations", Query{}, &list)
+	return list, a, err
+}
+
+// Evaluations lists evaluations.
+func (c *Client) Evaluations(ctx context.Context, q Query) (list []*Evaluation, a Answer, err error) {
+	a, err = c.Get(ctx, "/v1/evaluations", q, &list)
+	return list, a, err
+}
+
+// Evaluation reads one evaluation and those related to it.
+func (c *Client) Evaluation(ctx context.Context, id string, q Query) (eval *Evaluation, a Answer, err error) {
+	q.Values = url.Values{"related": {"true"}}
+	a, err = c.Get(ctx, "/v1/evaluation/"+url.PathEscape(id), q, &eval)
+	return eval, a, err
+}
+
+// EvaluationAllocations lists the allocations that an evaluation made or changed.
+func (c *Client) EvaluationAllocations(ctx context.Context, id string) (list []*AllocStub, a Answer, err error) {
+	a, err = c.Get(ctx, "/v1/evaluation/"+url.PathEscape(id)+"/allocations", Query{}, &list)
+	return list, a, err
+}
+
+// SelfNodeID is the ID of the node that the agent itself is, or "" when the
+// agent runs no tasks.
+func (c *Client) SelfNodeID(ctx context.Context) (string, error) {
+	var self struct {
+		Stats struct {
+			Client struct {
+				NodeID string `json:"node_id"`
+			} `json:"client"`
+		} `json:"stats"`
+	}
+	_, err := c.Get(ctx, "/v1/agent/self", Query{}, &self)
+	return self.Stats.Client.NodeID, err
+}
+
+func jobPath(id string) string { return "/v1/job/" + url.PathEscape(id) }

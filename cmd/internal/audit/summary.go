@@ -1,0 +1,207 @@
+package audit
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"drover/eventlog/event"
+)
+
+// itemsShown bounds how many placements, stops or reports one summary lists: a
+// line should fit on a screen, and the JSON form has them all.
+const itemsShown = 6
+
+// Summary says in one line what the record's event means to an operator.
+func Summary(r *event.Record) string {
+	switch e := r.Event.(type) {
+	case *event.ClusterCreated:
+		return words("cluster "+e.ClusterID.Short(), "region "+e.Region, with("version ", e.Version))
+	case *event.CommitterStarted:
+		return words(fmt.Sprintf("epoch %d", e.Epoch), with("on ", e.Server), with("version ", e.Version))
+	case *event.BlobStored:
+		return fmt.Sprintf("blob %s chunk %d of %d, %d bytes", short(e.Blob), e.Chunk+1, e.Of, len(e.Data))
+	case *event.CheckpointTaken:
+		return fmt.Sprintf("state at %d, sha256 %s, fold version %d", e.At, short(e.SHA256), e.FoldVersion)
+	case *event.SchedulerConfigured:
+		return words(with("algorithm ", e.Algorithm))
+	case *event.JobSubmitted:
+		text := fmt.Sprintf("%s version %d", event.JobKey{Namespace: e.Namespace, ID: e.JobID}, e.Version)
+		if e.SameSpec {
+			text += " (unchanged)"
+		}
+		return text
+	case *event.JobStopped:
+		text := fmt.Sprintf("%s version %d", event.JobKey{Namespace: e.Namespace, ID: e.JobID}, e.Version)
+		if e.Purge {
+			text += " (purged)"
+		}
+		return text
+	case *event.EvaluationCreated:
+		return evaluationCreated(&e.Evaluation)
+	case *event.EvaluationUnblocked:
+		return words(e.EvalID.Short(), e.Reason)
+	case *event.EvaluationEnded:
+		return words(e.EvalID.Short(), e.Status.String(), paren(e.Description))
+	case *event.PlanCommitted:
+		return plan(e)
+	case *event.NodeRegistered:
+		return nodeRegistered(e)
+	case *event.NodeChanged:
+		return nodeChanged(e)
+	case *event.NodeStatusChanged:
+		return words(e.NodeID.Short(), e.Status.String(), paren(e.Description))
+	case *event.AllocationsReported:
+		return reported(e)
+	}
+	return ""
+}
+
+func evaluationCreated(e *event.Evaluation) string {
+	text := []string{e.ID.Short(), e.Job().String(), "trigger=" + e.TriggeredBy.String()}
+	if e.Status != event.EvalPending {
+		text = append(text, "status="+e.Status.String())
+	}
+	if !e.NodeID.IsZero() {
+		text = append(text, "node="+e.NodeID.Short())
+	}
+	return strings.Join(text, " ")
+}
+
+// plan tells a decision in the order of interest: what ends, what starts, what
+// could not be placed, and the outcome.
+func plan(e *event.PlanCommitted) string {
+	parts := []string{words(e.EvalID.Short(), event.JobKey{Namespace: e.Namespace, ID: e.JobID}.String())}
+	var stops []string
+	for _, s := range e.Stops {
+		verb := "stop"
+		if s.Client == event.ClientLost {
+			verb = "lost"
+		}
+		stops = append(stops, words(verb, s.ID.Short(), paren(s.Description)))
+	}
+	parts = append(parts, some(stops, ", ")...)
+	var placed []string
+	for _, g := range e.Groups {
+		for _, p := range g.Placements {
+			node := "?"
+			if int(p.Node) < len(e.Nodes) {
+				node = e.Nodes[p.Node].Short()
+			}
+			placed = append(placed, fmt.Sprintf("%s[%d]->%s", g.Name, p.Name, node))
+		}
+	}
+	parts = append(parts, some(placed, " ")...)
+	if n := len(e.InPlace); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d updated in place", n))
+	}
+	for _, g := range e.Groups {
+		if g.Failed != nil {
+			parts = append(parts, fmt.Sprintf("%s: %d not placed", g.Name, g.Failed.CoalescedFailures+1))
+		}
+	}
+	for _, d := range e.Dropped {
+		parts = append(parts, fmt.Sprintf("%d dropped on %s (%s)", d.Placements, d.NodeID.Short(), d.Reason))
+	}
+	if len(parts) == 1 {
+		parts = append(parts, "nothing to change")
+	}
+	if e.Outcome != event.EvalComplete {
+		parts = append(parts, words(e.Outcome.String(), paren(e.Description)))
+	}
+	if !e.BlockedEval.IsZero() {
+		parts = append(parts, "blocked evaluation "+e.BlockedEval.Short())
+	}
+	return strings.Join(parts, ", ")
+}
+
+func nodeRegistered(e *event.NodeRegistered) string {
+	text := []string{e.NodeID.Short()}
+	if e.Node != nil {
+		text = append(text, e.Node.Name, "datacenter="+e.Node.Datacenter, "pool="+e.Node.NodePool)
+		if e.Node.NodeClass != "" {
+			text = append(text, "class="+e.Node.NodeClass)
+		}
+	}
+	return words(append(text, fmt.Sprintf("incarnation=%d", e.Incarnation))...)
+}
+
+func nodeChanged(e *event.NodeChanged) string {
+	var changes []string
+	for name, value := range e.AttributesSet {
+		changes = append(changes, name+"="+value)
+	}
+	slices.Sort(changes)
+	removed := slices.Clone(e.AttributesRemoved)
+	slices.Sort(removed)
+	for _, name := range removed {
+		changes = append(changes, name+" removed")
+	}
+	if e.Rest != nil {
+		changes = append(changes, "resources, drivers or meta")
+	}
+	return strings.Join(append([]string{e.NodeID.Short()}, some(changes, ", ")...), " ")
+}
+
+func reported(e *event.AllocationsReported) string {
+	var items []string
+	for _, d := range e.Deltas {
+		text := words(d.ID.Short(), statusWord(d.Client))
+		var tasks []string
+		for name, t := range d.Tasks {
+			if t != nil && len(t.Events) > 0 {
+				tasks = append(tasks, name+": "+t.Events[len(t.Events)-1].Type.String())
+			}
+		}
+		slices.Sort(tasks)
+		items = append(items, words(text, paren(strings.Join(tasks, "; "))))
+	}
+	return strings.Join(append([]string{"node " + e.NodeID.Short() + ":"}, some(items, ", ")...), " ")
+}
+
+func statusWord(s event.ClientStatus) string {
+	if s == 0 {
+		return ""
+	}
+	return s.String()
+}
+
+// some joins the first items and counts the rest; nothing for no items.
+func some(items []string, between string) []string {
+	switch {
+	case len(items) == 0:
+		return nil
+	case len(items) <= itemsShown:
+		return []string{strings.Join(items, between)}
+	}
+	return []string{fmt.Sprintf("%s and %d more", strings.Join(items[:itemsShown], between), len(items)-itemsShown)}
+}
+
+// words joins what is not empty.
+func words(text ...string) string {
+	return strings.Join(slices.DeleteFunc(slices.Clone(text), func(s string) bool { return s == "" }), " ")
+}
+
+// with puts a label before what is not empty.
+func with(label, text string) string {
+	if text == "" {
+		return ""
+	}
+	return label + text
+}
+
+func paren(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "(" + text + ")"
+}
+
+// short is the beginning of a hash, enough to tell two apart by eye.
+func short(h event.Hash) string {
+	text := h.String()
+	if len(text) > 8 {
+		return text[:8]
+	}
+	return text
+}
