@@ -111,7 +111,7 @@ func TestStop(t *testing.T) {
 	}{
 		{"in time", "trap 'exit 3' INT; echo ready; while :; do sleep 0.01; done", 20 * time.Second, wire.Exit{Code: 3}},
 		{"by force", "trap '' INT; echo ready; while :; do sleep 1; done", 20 * time.Millisecond, wire.Exit{Code: 137, Signal: 9}},
-		{"no handler", "echo ready; sleep 100", 20 * time.Second, wire.Exit{Code: 130, Signal: 2}},
+		{"no handler", "echo ready; exec sleep 100", 20 * time.Second, wire.Exit{Code: 130, Signal: 2}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newShell(t, c.script)
