@@ -1,0 +1,650 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"drover/eventlog/event"
+	"drover/projections"
+)
+
+// Position is a head of the log: an index and the chained hash up to it.
+type Position struct {
+	Index uint64
+	Hash  event.Hash
+}
+
+// Outcome is what became of an append.
+type Outcome int
+
+const (
+	// Committed: it is in the log, durably.
+	Committed Outcome = iota + 1
+	// Refused: it is not in the log and never will be.
+	Refused
+	// Unknown: it may be in the log, or come into it later.
+	Unknown
+)
+
+// Log is what the committer needs of the replicated log.
+type Log interface {
+	// Append puts entries behind the head, if the head is still this one.
+	Append(ctx context.Context, after Position, entries [][]byte) (Outcome, error)
+	// Barrier is a head at least as new as every append acknowledged before the
+	// call, confirmed by a majority.
+	Barrier(ctx context.Context) (Position, error)
+	// Tail reads entries from an index on.
+	Tail(from uint64) projections.Tail
+	// Leads reports whether this server leads the log, and a channel that is
+	// closed when that may have changed.
+	Leads() (bool, <-chan struct{})
+	// Chain is the chained hash after one more entry.
+	Chain(previous event.Hash, index uint64, entry []byte) event.Hash
+}
+
+// Errors of Committer.Do, apart from *Rejection.
+var (
+	// ErrNoLeader: the command was not begun, since this server does not lead.
+	ErrNoLeader = errors.New("No cluster leader") //nolint:staticcheck // the wording that the field's tools look for
+	// ErrBusy: the command was not begun, since too many wait already.
+	ErrBusy = errors.New("the server is busy: too many commands wait; try again")
+	// ErrUnknownOutcome: the caller stopped waiting after the command was begun.
+	ErrUnknownOutcome = errors.New("the outcome of the command is unknown: it may still take effect")
+	// ErrDeadline: the command's deadline passed before it was begun.
+	ErrDeadline = errors.New("the command waited past its deadline and was not begun")
+)
+
+// CommitterConfig is what a Committer is made of. All fields are required but
+// Hooks.
+type CommitterConfig struct {
+	Log   Log
+	Store *projections.Store
+	Now   func() time.Time
+	// ServerName and Version stand in CommitterStarted; ReplicaID too.
+	ServerName string
+	Version    string
+	ReplicaID  uint64
+	// Region and ClusterID go into the first record of a new log.
+	Region    string
+	ClusterID func() event.ID
+	Logger    *slog.Logger
+	Hooks     CommitterHooks
+}
+
+// CommitterHooks are optional callbacks; metrics and tests hang on them.
+type CommitterHooks struct {
+	// Leading is called when an epoch opens, and Resting when it ends.
+	Leading func(epoch uint64)
+	Resting func(epoch uint64)
+	// Appended is called after each committed append.
+	Appended func(AppendInfo)
+}
+
+// AppendInfo describes one committed append.
+type AppendInfo struct {
+	Commands, Records, Bytes int
+	Decide, Append           time.Duration
+}
+
+func (i AppendInfo) String() string {
+	return fmt.Sprintf("%d commands, %d records, %d bytes: decided in %v, appended in %v", i.Commands, i.Records, i.Bytes, i.Decide, i.Append)
+}
+
+// Result is where in the log a command took effect.
+type Result struct {
+	// Index is the index of its last record; when it led to no record, the head
+	// that it was decided on.
+	Index uint64
+	// Records are the command's records; none when what it asked for was so
+	// already.
+	Records []*event.Record
+	// State is the published state at or after Index.
+	State *projections.State
+}
+
+// Committer is the one writer of the log: a goroutine that decides, appends,
+// folds, publishes and answers. It has one append in flight; what arrives
+// meanwhile makes the next batch.
+type Committer struct {
+	cfg   CommitterConfig
+	queue chan *waiting
+
+	// The rest belongs to the goroutine of Run.
+	state   *projections.State // the committed head, while leading
+	carried *waiting           // taken off the queue, but it did not fit into the last append
+}
+
+type waiting struct {
+	cmd    *Command
+	answer chan answer
+}
+
+type answer struct {
+	result  Result
+	err     error
+	repeats projections.Remembered // set when the command took effect before
+}
+
+// NewCommitter makes a committer; Run sets it going.
+func NewCommitter(cfg CommitterConfig) *Committer {
+	return &Committer{cfg: cfg, queue: make(chan *waiting, queueCommandsMax)}
+}
+
+// Do has a command decided and committed, and waits for the answer: a Result
+// once its events are durable, a *Rejection when it was refused. When ctx ends
+// first, the outcome is unknown to the caller.
+func (c *Committer) Do(ctx context.Context, cmd Command) (Result, error) {
+	if cmd.ID.IsZero() {
+		panic("command without an ID")
+	}
+	w := &waiting{cmd: &cmd, answer: make(chan answer, 1)}
+	select {
+	case c.queue <- w:
+	default:
+		return Result{}, ErrBusy
+	}
+	select {
+	case a := <-w.answer:
+		if a.err == nil && a.repeats.Last != 0 {
+			records, err := c.records(ctx, a.repeats.First, a.repeats.Last)
+			if err != nil {
+				return Result{}, fmt.Errorf("read what command %v did the first time: %w", cmd.ID, err)
+			}
+			a.result.Records = records
+		}
+		return a.result, a.err
+	case <-ctx.Done():
+		return Result{}, fmt.Errorf("%w (%w)", ErrUnknownOutcome, ctx.Err())
+	}
+}
+
+func (w *waiting) reply(result Result, err error) { w.answer <- answer{result: result, err: err} }
+
+// Run commits while this server leads, and refuses while it does not, until ctx
+// ends. It returns an error only when the log or the fold cannot go on.
+func (c *Committer) Run(ctx context.Context) error {
+	defer c.drain(ErrNoLeader)
+	for ctx.Err() == nil {
+		leads, changed := c.cfg.Log.Leads()
+		if leads {
+			if err := c.lead(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := c.rest(ctx, changed); err != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// noLeaderWait is how long a command waits for this server to lead, or to learn
+// that it does not, before it is told so. Elections take less.
+const noLeaderWait = 5 * time.Second
+
+// rest waits for a change of leadership. Commands wait too, for a while.
+func (c *Committer) rest(ctx context.Context, changed <-chan struct{}) error {
+	timer := time.NewTimer(noLeaderWait)
+	defer timer.Stop()
+	select {
+	case <-changed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		c.drain(ErrNoLeader)
+		return nil
+	}
+}
+
+// drain answers everything that waits.
+func (c *Committer) drain(err error) {
+	if c.carried != nil {
+		c.carried.reply(Result{}, err)
+		c.carried = nil
+	}
+	for {
+		select {
+		case w := <-c.queue:
+			w.reply(Result{}, err)
+		default:
+			return
+		}
+	}
+}
+
+// lead is one epoch: take over the store, fold to the confirmed head, open the
+// epoch in the log, and commit until leadership is lost or an append's outcome
+// is unknown. It returns an error only when the fold cannot go on.
+func (c *Committer) lead(ctx context.Context) error {
+	state, giveUp, err := c.cfg.Store.Own(ctx)
+	if err != nil {
+		return nil
+	}
+	defer giveUp()
+	head, err := c.cfg.Log.Barrier(ctx)
+	if err != nil {
+		c.cfg.Logger.Warn("cannot confirm the head of the log", "error", err)
+		c.pause(ctx)
+		return nil
+	}
+	if c.state, err = c.foldTo(ctx, state, head.Index); err != nil {
+		return err
+	}
+	epoch := c.state.Epoch() + 1
+	if opened := c.openEpoch(ctx, epoch); !opened {
+		c.pause(ctx)
+		return nil
+	}
+	c.cfg.Logger.Info("committing", "epoch", epoch, "index", c.state.Index())
+	if h := c.cfg.Hooks.Leading; h != nil {
+		h(epoch)
+	}
+	if h := c.cfg.Hooks.Resting; h != nil {
+		defer h(epoch)
+	}
+	for {
+		leads, changed := c.cfg.Log.Leads()
+		if !leads {
+			return nil
+		}
+		first := c.carried
+		c.carried = nil
+		if first == nil {
+			select {
+			case first = <-c.queue:
+			case <-changed:
+				continue
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		if !c.commit(ctx, first) {
+			return nil
+		}
+	}
+}
+
+// pause keeps a failing start of an epoch from spinning.
+func (c *Committer) pause(ctx context.Context) {
+	select {
+	case <-time.After(50 * time.Millisecond):
+	case <-ctx.Done():
+	}
+}
+
+// foldTo folds the log up to an index that is known to be in it.
+func (c *Committer) foldTo(ctx context.Context, state *projections.State, index uint64) (*projections.State, error) {
+	if state.Index() >= index {
+		return state, nil
+	}
+	tail := c.cfg.Log.Tail(state.Index() + 1)
+	defer tail.Close()
+	var records []*event.Record
+	for state.Index() < index {
+		entries, err := tail.Next(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return state, nil
+			}
+			return state, fmt.Errorf("fold the log from %d: %w", state.Index()+1, err)
+		}
+		draft := projections.NewDraft(state)
+		for _, entry := range entries {
+			r, err := projections.DecodeEntry(entry)
+			if err != nil {
+				return state, err
+			}
+			draft.Apply(r)
+			records = append(records, r)
+		}
+		state = draft.Seal()
+		if len(records) > 0 && records[len(records)-1].Last {
+			c.cfg.Store.Publish(records, state)
+			records = nil
+		}
+	}
+	return state, nil
+}
+
+// openEpoch appends CommitterStarted, behind the records that begin a new log.
+// Once it is committed, no append that an earlier committer left behind can
+// come into the log any more.
+func (c *Committer) openEpoch(ctx context.Context, epoch uint64) bool {
+	now := c.cfg.Now()
+	if last := c.state.Time(); last != 0 && now.Sub(time.Unix(0, last)) > clockAheadMax {
+		c.cfg.Logger.Error("this server's clock is far ahead of the log's last record; set it right",
+			"clock", now.UTC(), "last_record", time.Unix(0, last).UTC())
+		return false
+	}
+	var facts []Decided
+	if c.state.Index() == 0 {
+		facts = append(facts,
+			Decided{Event: &event.ClusterCreated{ClusterID: c.cfg.ClusterID(), Region: c.cfg.Region, Version: c.cfg.Version}},
+			Decided{Event: &event.SchedulerConfigured{Algorithm: "binpack"}})
+	}
+	facts = append(facts, Decided{Event: &event.CommitterStarted{
+		Epoch: epoch, ReplicaID: c.cfg.ReplicaID, Server: c.cfg.ServerName, Version: c.cfg.Version,
+	}})
+	b := c.newBatch(now)
+	b.epoch = epoch
+	cmd := &Command{ID: event.DeriveID("committer", event.ID{}, epoch, c.cfg.ReplicaID, uint64(now.UnixNano())), Caller: event.Caller{Kind: event.CallerServer, Name: c.cfg.ServerName}}
+	records, entries, err := b.encode(cmd, facts)
+	if err != nil {
+		panic(fmt.Sprintf("open epoch %d: %v", epoch, err))
+	}
+	b.add(records, entries)
+	outcome, err := c.cfg.Log.Append(ctx, b.after, b.entries)
+	if outcome != Committed {
+		c.cfg.Logger.Warn("cannot open the epoch", "epoch", epoch, "error", err)
+		return false
+	}
+	c.state = b.draft.Seal()
+	c.cfg.Store.Publish(b.records, c.state)
+	return true
+}
+
+// commit makes one append out of the first command and what has queued up
+// behind it. It returns false when the epoch is over.
+func (c *Committer) commit(ctx context.Context, first *waiting) bool {
+	b := c.newBatch(c.cfg.Now())
+	began := time.Now()
+	for w := first; w != nil; w = c.nextWaiting(b) {
+		if !b.take(w) {
+			c.carried = w
+			break
+		}
+	}
+	decided := time.Since(began)
+	if len(b.entries) == 0 {
+		// Nothing to append: what is answered must still stand on a head that
+		// is known committed, by a server known to lead.
+		if len(b.answers) == 0 {
+			return true
+		}
+		head, err := c.cfg.Log.Barrier(ctx)
+		if err != nil || head != b.after {
+			c.requeue(b)
+			return false
+		}
+		b.reply(c.state)
+		return true
+	}
+	outcome, err := c.cfg.Log.Append(ctx, b.after, b.entries)
+	switch outcome {
+	case Committed:
+		c.state = b.draft.Seal()
+		c.cfg.Store.Publish(b.records, c.state)
+		b.reply(c.state)
+		if h := c.cfg.Hooks.Appended; h != nil {
+			h(AppendInfo{Commands: len(b.answers), Records: len(b.records), Bytes: b.bytes, Decide: decided, Append: time.Since(began) - decided})
+		}
+		return true
+	case Refused:
+		c.cfg.Logger.Warn("append refused", "after", b.after.Index, "error", err)
+		c.requeue(b)
+		return false
+	default:
+		c.cfg.Logger.Warn("outcome of append unknown; reading it from the log", "after", b.after.Index, "error", err)
+		go c.settle(ctx, b)
+		return false
+	}
+}
+
+func (c *Committer) nextWaiting(b *batch) *waiting {
+	if len(b.answers) >= batchCommandsMax {
+		return nil
+	}
+	select {
+	case w := <-c.queue:
+		return w
+	default:
+		return nil
+	}
+}
+
+// requeue hands the commands of a batch that is certain not to be in the log
+// back to the queue: the next epoch decides them anew.
+func (c *Committer) requeue(b *batch) {
+	for _, a := range b.answers {
+		select {
+		case c.queue <- a.waiting:
+		default:
+			a.waiting.reply(Result{}, ErrBusy)
+		}
+	}
+}
+
+// settle finds out what became of an append whose outcome is unknown. It reads
+// the log behind the head that the append was made on, up to the record that
+// opens a later epoch: from there on, nothing of this batch can come any more.
+// What is found was committed and is answered so; the rest is decided anew.
+func (c *Committer) settle(ctx context.Context, b *batch) {
+	found := make(map[event.ID][]*event.Record)
+	tail := c.cfg.Log.Tail(b.after.Index + 1)
+	defer tail.Close()
+	for open := true; open; {
+		entries, err := tail.Next(ctx)
+		if err != nil {
+			for _, a := range b.answers {
+				a.waiting.reply(Result{}, fmt.Errorf("%w (%w)", ErrUnknownOutcome, err))
+			}
+			return
+		}
+		for _, entry := range entries {
+			r, err := projections.DecodeEntry(entry)
+			if err != nil {
+				panic(fmt.Sprintf("settle commands after %d: %v", b.after.Index, err))
+			}
+			if started, ok := r.Event.(*event.CommitterStarted); ok && started.Epoch > b.epoch {
+				open = false
+				break
+			}
+			found[r.CommandID] = append(found[r.CommandID], r)
+		}
+	}
+	var again []decidedAnswer
+	for _, a := range b.answers {
+		records := found[a.waiting.cmd.ID]
+		if len(records) == 0 {
+			again = append(again, a)
+			continue
+		}
+		last := records[len(records)-1].Index
+		state, err := c.cfg.Store.Await(ctx, last-1)
+		if err != nil {
+			a.waiting.reply(Result{}, fmt.Errorf("%w (%w)", ErrUnknownOutcome, err))
+			continue
+		}
+		a.waiting.reply(Result{Index: last, Records: records, State: state}, nil)
+	}
+	b.answers = again
+	c.requeue(b)
+}
+
+// batch is what goes into one append.
+type batch struct {
+	epoch   uint64
+	now     time.Time
+	stamp   int64
+	base    *projections.State
+	draft   *projections.Draft
+	after   Position
+	chain   func(event.Hash, uint64, []byte) event.Hash
+	entries [][]byte
+	records []*event.Record
+	bytes   int
+	answers []decidedAnswer
+	logger  *slog.Logger
+}
+
+// decidedAnswer is what a command will be told once the batch is committed.
+type decidedAnswer struct {
+	waiting *waiting
+	records []*event.Record
+	index   uint64
+	err     error
+	repeats projections.Remembered
+}
+
+func (c *Committer) newBatch(now time.Time) *batch {
+	return &batch{
+		epoch: c.state.Epoch(), now: now, stamp: max(now.UnixNano(), c.state.Time()),
+		base: c.state, draft: projections.NewDraft(c.state),
+		after: Position{c.state.Index(), c.state.Hash()},
+		chain: c.cfg.Log.Chain, logger: c.cfg.Logger,
+	}
+}
+
+// take decides one command on the head as the batch has made it so far. It
+// returns false when the command does not fit into this append any more.
+func (b *batch) take(w *waiting) bool {
+	cmd := w.cmd
+	if !cmd.Deadline.IsZero() && b.now.After(cmd.Deadline) {
+		w.reply(Result{}, ErrDeadline)
+		return true
+	}
+	state := b.draft.State()
+	if known, ok := state.Command(cmd.ID); ok {
+		b.answers = append(b.answers, decidedAnswer{waiting: w, index: known.Last, repeats: known})
+		return true
+	}
+	decided, rejection := Decide(state, b.stamp, cmd)
+	if rejection != nil {
+		b.answers = append(b.answers, decidedAnswer{waiting: w, err: rejection})
+		return true
+	}
+	if len(decided) == 0 {
+		b.answers = append(b.answers, decidedAnswer{waiting: w, index: state.Index()})
+		return true
+	}
+	records, entries, err := b.encode(cmd, decided)
+	if err != nil {
+		b.answers = append(b.answers, decidedAnswer{waiting: w, err: reject(ReasonInvalid, "%v", err)})
+		return true
+	}
+	size := 0
+	for _, entry := range entries {
+		size += len(entry)
+	}
+	if size > appendBytesMax {
+		b.answers = append(b.answers, decidedAnswer{waiting: w, err: reject(ReasonTooLarge, "it would take %d bytes of the log; one command may take %d", size, appendBytesMax)})
+		return true
+	}
+	if b.bytes+size > appendBytesMax {
+		return false
+	}
+	if err := b.apply(records, entries); err != nil {
+		b.answers = append(b.answers, decidedAnswer{waiting: w, err: err})
+		return true
+	}
+	b.answers = append(b.answers, decidedAnswer{waiting: w, records: records, index: records[len(records)-1].Index})
+	return true
+}
+
+// encode turns decided events into records and entries that follow the draft.
+func (b *batch) encode(cmd *Command, decided []Decided) ([]*event.Record, [][]byte, error) {
+	state := b.draft.State()
+	index, previous := state.Index(), state.Hash()
+	records := make([]*event.Record, len(decided))
+	entries := make([][]byte, len(decided))
+	for i, fact := range decided {
+		index++
+		r := &event.Record{
+			Header: event.Header{
+				Index: index, Time: b.stamp, Kind: fact.Event.Kind(), Last: i == len(decided)-1, Remember: cmd.Remember,
+				Epoch: b.epoch, CommandID: cmd.ID, Caller: cmd.Caller, Cause: fact.Cause, EvalID: fact.EvalID,
+				Previous: previous,
+			},
+			Event: fact.Event,
+		}
+		entry, err := event.AppendRecord(nil, r)
+		if err != nil {
+			return nil, nil, err
+		}
+		r.Hash = b.chain(previous, index, entry)
+		previous = r.Hash
+		records[i], entries[i] = r, entry
+	}
+	return records, entries, nil
+}
+
+func (b *batch) add(records []*event.Record, entries [][]byte) {
+	for _, r := range records {
+		b.draft.Apply(r)
+	}
+	b.records = append(b.records, records...)
+	b.entries = append(b.entries, entries...)
+	for _, entry := range entries {
+		b.bytes += len(entry)
+	}
+}
+
+// apply is add for a command that a bug may have made impossible to fold: such a
+// command is refused before anything of it is written, and the draft is made
+// anew without it.
+func (b *batch) apply(records []*event.Record, entries [][]byte) (err error) {
+	defer func() {
+		if bug := recover(); bug != nil {
+			b.logger.Error("a decided command cannot be folded; it is refused", "bug", bug)
+			draft := projections.NewDraft(b.base)
+			for _, r := range b.records {
+				draft.Apply(r)
+			}
+			b.draft = draft
+			err = fmt.Errorf("internal error: the command was refused because it cannot be folded: %v", bug)
+		}
+	}()
+	before := b.records
+	for _, r := range records {
+		b.draft.Apply(r)
+	}
+	b.records = append(before, records...)
+	b.entries = append(b.entries, entries...)
+	for _, entry := range entries {
+		b.bytes += len(entry)
+	}
+	return nil
+}
+
+// reply answers every command of a batch that is committed.
+func (b *batch) reply(state *projections.State) {
+	for _, a := range b.answers {
+		if a.err != nil {
+			a.waiting.reply(Result{}, a.err)
+			continue
+		}
+		result := Result{Index: a.index, Records: a.records, State: state}
+		a.waiting.answer <- answer{result: result, repeats: a.repeats}
+	}
+}
+
+// records reads the records of a command that took effect before: what a caller
+// that repeats a remembered command is answered from.
+func (c *Committer) records(ctx context.Context, first, last uint64) ([]*event.Record, error) {
+	tail := c.cfg.Log.Tail(first)
+	defer tail.Close()
+	var records []*event.Record
+	for {
+		entries, err := tail.Next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, entry := range entries {
+			if entry.Index > last {
+				return records, nil
+			}
+			r, err := projections.DecodeEntry(entry)
+			if err != nil {
+				return nil, err
+			}
+			if records = append(records, r); entry.Index == last {
+				return records, nil
+			}
+		}
+	}
+}

@@ -1,0 +1,280 @@
+package commands
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"drover/eventlog/event"
+	"drover/projections"
+)
+
+// Decided is one event that a command leads to, with what its header needs to
+// know beyond the command itself.
+type Decided struct {
+	Event  event.Event
+	Cause  uint64
+	EvalID event.ID
+}
+
+// decision collects the events of one command. Its state is the head that the
+// command is decided on and does not change meanwhile.
+type decision struct {
+	state *projections.State
+	now   int64 // Unix nanoseconds: the time that the records will carry
+	cmd   *Command
+	out   []Decided
+}
+
+// Decide answers a command with the events that follow from it, or refuses it.
+// It is pure: the same state, time and command give the same answer. No events
+// and no rejection mean that what was asked for is already so.
+func Decide(s *projections.State, now int64, cmd *Command) ([]Decided, *Rejection) {
+	if cmd.Epoch != 0 && cmd.Epoch != s.Epoch() {
+		return nil, reject(ReasonSuperseded, "command of epoch %d refused: the epoch is %d", cmd.Epoch, s.Epoch())
+	}
+	d := &decision{state: s, now: now, cmd: cmd}
+	if rejection := cmd.Body.decide(d); rejection != nil {
+		return nil, rejection
+	}
+	return d.out, nil
+}
+
+// emit adds an event and returns the index that its record will have.
+func (d *decision) emit(e event.Event, eval event.ID) uint64 {
+	d.out = append(d.out, Decided{Event: e, Cause: d.cmd.Cause, EvalID: eval})
+	return d.state.Index() + uint64(len(d.out))
+}
+
+// next is the index that the next emitted record will have.
+func (d *decision) next() uint64 { return d.state.Index() + uint64(len(d.out)) + 1 }
+
+// newID derives the n-th identifier that this command makes up.
+func (d *decision) newID(space string, n uint64) event.ID {
+	return event.DeriveID(space, d.cmd.ID, n)
+}
+
+// createEvaluation adds an evaluation that is to be run.
+func (d *decision) createEvaluation(eval event.Evaluation) {
+	if eval.Status == 0 {
+		eval.Status = event.EvalPending
+	}
+	d.emit(&event.EvaluationCreated{Evaluation: eval}, eval.ID)
+}
+
+func (c StoreBlob) decide(d *decision) *Rejection {
+	if c.Of == 0 || c.Chunk >= c.Of || len(c.Data) > chunkBytesMax {
+		return reject(ReasonInvalid, "blob %v: chunk %d of %d with %d bytes", c.Hash, c.Chunk, c.Of, len(c.Data))
+	}
+	if !d.state.HasBlobChunk(c.Hash, c.Chunk, c.Of) {
+		d.emit(&event.BlobStored{Blob: c.Hash, Chunk: c.Chunk, Of: c.Of, Data: c.Data}, event.ID{})
+	}
+	return nil
+}
+
+// storeBlob adds the chunks of a blob that the log does not have yet.
+func (d *decision) storeBlob(b Blob) {
+	if b.Hash.IsZero() {
+		return
+	}
+	chunks := slices.Collect(slices.Chunk(b.Data, chunkBytesMax))
+	for i, data := range chunks {
+		if !d.state.HasBlobChunk(b.Hash, uint32(i), uint32(len(chunks))) {
+			d.emit(&event.BlobStored{Blob: b.Hash, Chunk: uint32(i), Of: uint32(len(chunks)), Data: data}, event.ID{})
+		}
+	}
+}
+
+func (c SubmitJob) decide(d *decision) *Rejection {
+	job, spec := c.Job, c.Spec
+	key := event.JobKey{Namespace: job.Namespace, ID: job.ID}
+	old := d.state.Job(key)
+	if c.EnforceIndex {
+		switch {
+		case c.JobModifyIndex == 0 && old != nil:
+			return reject(ReasonConflict, "Enforcing job modify index 0: job already exists")
+		case c.JobModifyIndex != 0 && old == nil:
+			return reject(ReasonConflict, "Enforcing job modify index %d: job does not exist", c.JobModifyIndex)
+		case old != nil && old.JobModifyIndex != c.JobModifyIndex:
+			return reject(ReasonConflict, "Enforcing job modify index %d: job exists with conflicting job modify index: %d", c.JobModifyIndex, old.JobModifyIndex)
+		}
+	}
+	if old != nil && old.Spec.Job.Type != job.Type {
+		return reject(ReasonInvalid, "cannot update job from type %q to %q", old.Spec.Job.Type, job.Type)
+	}
+	if old != nil && c.PreserveCounts {
+		var err error
+		if job, spec, err = withCounts(job, old.Spec.Job); err != nil {
+			return reject(ReasonInvalid, "keep the counts of job %v: %v", key, err)
+		}
+	}
+	total := 0
+	for _, g := range job.TaskGroups {
+		total += g.Count
+	}
+	if total > jobCountMax {
+		return reject(ReasonInvalid, "job %v asks for %d allocations; the limit is %d", key, total, jobCountMax)
+	}
+	evalID := d.newID("evaluation", 0)
+	submitted := &event.JobSubmitted{Namespace: key.Namespace, JobID: key.ID, Spec: spec.Hash, Source: c.Source.Hash, SubmitTime: d.now}
+	var modifyIndex uint64
+	switch {
+	case old != nil && old.SpecHash == spec.Hash && !old.Stopped:
+		submitted.SameSpec, submitted.Version, submitted.SubmitTime, submitted.Source = true, old.Version, old.SubmitTime, old.Source
+		d.emit(submitted, evalID)
+		modifyIndex = old.JobModifyIndex
+	default:
+		if old != nil {
+			submitted.Version = old.Version + 1
+		}
+		d.storeBlob(spec)
+		d.storeBlob(c.Source)
+		modifyIndex = d.emit(submitted, evalID)
+	}
+	priority := job.Priority
+	if c.EvalPriority > 0 {
+		priority = c.EvalPriority
+	}
+	d.createEvaluation(event.Evaluation{
+		ID: evalID, Namespace: key.Namespace, JobID: key.ID, Type: job.Type, Priority: priority,
+		TriggeredBy: event.TriggerJobRegister, JobModifyIndex: modifyIndex,
+	})
+	return nil
+}
+
+// withCounts is the job with the counts of the groups that old has too.
+func withCounts(job, old *event.Job) (*event.Job, Blob, error) {
+	changed := *job
+	changed.TaskGroups = slices.Clone(job.TaskGroups)
+	for i, g := range changed.TaskGroups {
+		if was := old.LookupGroup(g.Name); was != nil && was.Count != g.Count {
+			group := *g
+			group.Count = was.Count
+			changed.TaskGroups[i] = &group
+		}
+	}
+	blob, err := NewBlob(&changed)
+	return &changed, blob, err
+}
+
+func (c StopJob) decide(d *decision) *Rejection {
+	old := d.state.Job(c.Key)
+	if old == nil {
+		return nil // what is not there is stopped already
+	}
+	evalID := d.newID("evaluation", 0)
+	modifyIndex := old.JobModifyIndex
+	if c.Purge || !old.Stopped {
+		modifyIndex = d.emit(&event.JobStopped{
+			Namespace: c.Key.Namespace, JobID: c.Key.ID, Version: old.Version + 1, SubmitTime: d.now, Purge: c.Purge,
+		}, evalID)
+	}
+	priority := old.Spec.Job.Priority
+	if c.EvalPriority > 0 {
+		priority = c.EvalPriority
+	}
+	d.createEvaluation(event.Evaluation{
+		ID: evalID, Namespace: c.Key.Namespace, JobID: c.Key.ID, Type: event.JobTypeService, Priority: priority,
+		TriggeredBy: event.TriggerJobDeregister, JobModifyIndex: modifyIndex,
+	})
+	return nil
+}
+
+func (c EvaluateJob) decide(d *decision) *Rejection {
+	job := d.state.Job(c.Key)
+	if job == nil {
+		return reject(ReasonNotFound, "job not found")
+	}
+	d.createEvaluation(event.Evaluation{
+		ID: d.newID("evaluation", 0), Namespace: c.Key.Namespace, JobID: c.Key.ID,
+		Type: job.Spec.Job.Type, Priority: job.Spec.Job.Priority,
+		TriggeredBy: event.TriggerJobRegister, JobModifyIndex: job.JobModifyIndex,
+	})
+	return nil
+}
+
+func (c FailEvaluation) decide(d *decision) *Rejection {
+	eval := d.state.Evaluation(c.EvalID)
+	if eval == nil {
+		return reject(ReasonNotFound, "evaluation %v does not exist", c.EvalID)
+	}
+	if eval.Status != event.EvalPending {
+		return reject(ReasonClosed, "evaluation %v is %v", c.EvalID, eval.Status)
+	}
+	d.emit(&event.EvaluationEnded{EvalID: eval.ID, Status: event.EvalFailed, Description: c.Description}, eval.ID)
+	if d.state.BlockedEvaluation(eval.Job()) == nil {
+		d.createEvaluation(event.Evaluation{
+			ID: event.DeriveID("blocked", eval.ID, d.next()), Namespace: eval.Namespace, JobID: eval.JobID,
+			Type: eval.Type, Priority: eval.Priority, TriggeredBy: event.TriggerMaxPlanAttempts,
+			Status: event.EvalBlocked, StatusDescription: "created due to placement conflicts",
+			JobModifyIndex: eval.JobModifyIndex, PreviousEval: eval.ID, EscapedComputedClass: true,
+		})
+	}
+	return nil
+}
+
+func (c UnblockEvaluations) decide(d *decision) *Rejection {
+	for _, id := range c.IDs {
+		if eval := d.state.Evaluation(id); eval != nil && eval.Status == event.EvalBlocked {
+			d.emit(&event.EvaluationUnblocked{EvalID: id}, id)
+		}
+	}
+	return nil
+}
+
+func (c RecordCheckpoint) decide(d *decision) *Rejection {
+	if c.At > d.state.Index() {
+		return reject(ReasonInvalid, "checkpoint at %d is ahead of the log, which ends at %d", c.At, d.state.Index())
+	}
+	d.emit(&event.CheckpointTaken{At: c.At, FoldVersion: c.FoldVersion, SHA256: c.SHA256}, event.ID{})
+	return nil
+}
+
+// jobsOn lists the jobs with an allocation on the nodes that has not ended.
+func jobsOn(s *projections.State, nodes []event.ID) []event.JobKey {
+	seen := make(map[event.JobKey]bool)
+	for _, id := range nodes {
+		for a := range s.AllocationsOn(id) {
+			if !a.Client.Terminal() {
+				seen[a.Job] = true
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Keys(seen), event.JobKey.Compare)
+}
+
+// validateNode checks what Evolve and the scheduler take for granted.
+func validateNode(n *event.Node) error {
+	switch {
+	case n == nil || n.ID.IsZero():
+		return fmt.Errorf("it has no ID")
+	case n.Name == "":
+		return fmt.Errorf("it has no name")
+	case n.Datacenter == "":
+		return fmt.Errorf("it has no datacenter")
+	case n.NodePool == "all":
+		return fmt.Errorf("node is not allowed to register in node pool %q", n.NodePool)
+	case n.NodeResources == nil:
+		return fmt.Errorf("it has no resources")
+	}
+	r := n.NodeResources
+	if r.Cpu.CpuShares < 0 || r.Memory.MemoryMB < 0 || r.Disk.DiskMB < 0 {
+		return fmt.Errorf("it has negative resources")
+	}
+	if r.MinDynamicPort < 0 || r.MaxDynamicPort > 65535 || r.MinDynamicPort > r.MaxDynamicPort {
+		return fmt.Errorf("invalid dynamic port range: min_dynamic_port=%d and max_dynamic_port=%d", r.MinDynamicPort, r.MaxDynamicPort)
+	}
+	for _, network := range r.NodeNetworks {
+		for _, a := range network.Addresses {
+			if _, err := projections.ParsePortRanges(a.ReservedPorts); err != nil {
+				return fmt.Errorf("reserved_ports %q invalid: %v", a.ReservedPorts, err)
+			}
+		}
+	}
+	if res := n.ReservedResources; res != nil {
+		if _, err := projections.ParsePortRanges(res.Networks.ReservedHostPorts); err != nil {
+			return fmt.Errorf("reserved.reserved_ports %q invalid: %v", res.Networks.ReservedHostPorts, err)
+		}
+	}
+	return nil
+}
