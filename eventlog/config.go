@@ -39,7 +39,7 @@ type Config struct {
 	// above.
 	ElectionTicks uint64
 	// DiskReserveBytes is the free space below which appends are refused, because Raft's log cannot survive a failed
-	// write. 0 means 64 MiB.
+	// write. 0 means 128 MiB.
 	DiskReserveBytes uint64
 	// FS is the file system of our own store; nil means the operating system's. Raft's own log always
 	// uses the operating system's.
@@ -90,7 +90,7 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	if c.DiskReserveBytes == 0 {
-		c.DiskReserveBytes = 64 << 20
+		c.DiskReserveBytes = 128 << 20
 	}
 	if c.snapshotEvery == 0 {
 		c.snapshotEvery = snapshotEntries

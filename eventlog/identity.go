@@ -158,6 +158,23 @@ func writeFileAtomic(fs vfs.FS, dir, name string, data []byte) error {
 	return syncDir(fs, dir)
 }
 
+// makeDir creates dir and what is missing above it, so that it is still there after a loss of power.
+func makeDir(fs vfs.FS, dir string) error {
+	if _, err := fs.Stat(dir); err == nil {
+		return nil
+	}
+	parent := fs.PathDir(dir)
+	if parent != dir && parent != "." {
+		if err := makeDir(fs, parent); err != nil {
+			return err
+		}
+	}
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return syncDir(fs, parent)
+}
+
 func syncDir(fs vfs.FS, dir string) error {
 	d, err := fs.OpenDir(dir)
 	if err != nil {

@@ -41,6 +41,10 @@ const (
 	// appendTimeout is how long an append waits when its context has no deadline of its own.
 	appendTimeout = 10 * time.Second
 
+	// diskCheckEvery is how often free space is looked at: at full speed it shrinks by some 100 MB in it, so the default
+	// reserve is about that.
+	diskCheckEvery = time.Second
+
 	// restoreBatchBytes bounds one write while a replica is restored from a stream.
 	restoreBatchBytes = 4 << 20
 )

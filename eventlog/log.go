@@ -14,7 +14,6 @@ import (
 	"github.com/lni/dragonboat/v4"
 	"github.com/lni/dragonboat/v4/client"
 	"github.com/lni/dragonboat/v4/config"
-	"github.com/lni/dragonboat/v4/plugin/tan"
 	"github.com/lni/dragonboat/v4/statemachine"
 )
 
@@ -35,11 +34,13 @@ type Log struct {
 	machine *machine
 	lead    *leadership
 	peers   *registry
+	disk    diskGuard
 	host    *dragonboat.NodeHost
 	session *client.Session
 
 	closing  chan struct{} // closed when Close begins
 	ended    chan struct{} // closed when Close begins or the replica fails: readers stop
+	raftOne  sync.Once
 	closeOne sync.Once
 	closeErr error
 }
@@ -81,7 +82,7 @@ func Open(cfg Config) (*Log, error) {
 
 func (l *Log) open() error {
 	cfg := l.cfg
-	if err := cfg.FS.MkdirAll(cfg.Dir, 0o755); err != nil {
+	if err := makeDir(cfg.FS, cfg.Dir); err != nil {
 		return fmt.Errorf("create data directory %s: %w; check its owner and permissions", cfg.Dir, err)
 	}
 	lock, err := cfg.FS.Lock(cfg.FS.PathJoin(cfg.Dir, lockFile))
@@ -168,33 +169,43 @@ func (l *Log) startRaft(id identity) error {
 	cfg := l.cfg
 	l.lead = newLeadership(cfg.ReplicaID, cfg.Hooks.OnLeadership)
 	l.peers = newRegistry(cfg.Members)
-	host, err := dragonboat.NewNodeHost(hostConfig(cfg, l.lead, l.peers))
+	l.disk = diskGuard{path: cfg.Dir, reserve: cfg.DiskReserveBytes}
+	var raft raftLogFactory
+	err := protect(cfg, func() (err error) {
+		l.host, err = dragonboat.NewNodeHost(hostConfig(cfg, l.lead, l.peers, &raft))
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("start raft in %s at %s: %w", filepath.Join(cfg.Dir, raftDir), cfg.ListenAddress, err)
 	}
-	l.host = host
-
-	known := host.HasNodeInfo(cfg.ShardID, cfg.ReplicaID)
-	if id.Started && !known {
-		return &CorruptionError{Path: filepath.Join(cfg.Dir, raftDir),
-			Reason: "Raft's log is missing, and with it this replica's votes; it must join again with an empty directory and a new replica ID"}
-	}
-	members := map[uint64]dragonboat.Target{}
-	if !known && !id.Join {
-		for r := range id.Members {
-			members[r] = hostID(cfg.ClusterName, r)
+	err = protect(cfg, func() error {
+		known := l.host.HasNodeInfo(cfg.ShardID, cfg.ReplicaID)
+		if id.Started && !known {
+			return &CorruptionError{Path: filepath.Join(cfg.Dir, raftDir),
+				Reason: "Raft's log is missing, and with it this replica's votes; it must join again with an empty directory and a new replica ID"}
 		}
-	}
-	create := func(uint64, uint64) statemachine.IOnDiskStateMachine { return l.machine }
-	err = host.StartOnDiskReplica(members, id.Join && !known, create, replicaConfig(cfg))
+		if known {
+			if err := raft.check(cfg, l.machine.meta); err != nil {
+				return err
+			}
+		}
+		members := map[uint64]dragonboat.Target{}
+		if !known && !id.Join {
+			for r := range id.Members {
+				members[r] = hostID(cfg.ClusterName, r)
+			}
+		}
+		create := func(uint64, uint64) statemachine.IOnDiskStateMachine { return l.machine }
+		return l.host.StartOnDiskReplica(members, id.Join && !known, create, replicaConfig(cfg))
+	})
 	if err != nil {
 		return fmt.Errorf("start replica %d: %w", cfg.ReplicaID, err)
 	}
-	l.session = host.GetNoOPSession(cfg.ShardID)
+	l.session = l.host.GetNoOPSession(cfg.ShardID)
 	return nil
 }
 
-func hostConfig(cfg Config, lead *leadership, peers *registry) config.NodeHostConfig {
+func hostConfig(cfg Config, lead *leadership, peers *registry, raft *raftLogFactory) config.NodeHostConfig {
 	logdb := config.GetTinyMemLogDBConfig()
 	// Tan keeps a buffer of this size per worker; one that is too small grows for the entry that needs it.
 	logdb.KVWriteBufferSize = 1 << 20
@@ -211,7 +222,7 @@ func hostConfig(cfg Config, lead *leadership, peers *registry) config.NodeHostCo
 		MaxSendQueueSize:    raftMemoryBytesMax,
 		MaxReceiveQueueSize: raftMemoryBytesMax,
 		Expert: config.ExpertConfig{
-			LogDBFactory:        tan.Factory,
+			LogDBFactory:        raft,
 			NodeRegistryFactory: peers,
 			LogDB:               logdb,
 			// One log per process needs no pools of workers. ExecShards cannot be changed later.
@@ -291,6 +302,9 @@ func (l *Log) append(ctx context.Context, after Position, data [][]byte, size in
 	// The head only grows, so one that has passed the position refuses it for good, without a round.
 	if head := l.Head(); head.Index > after.Index || head.Index == after.Index && head.Hash != after.Hash {
 		return Position{}, &StaleError{After: after, Head: head}
+	}
+	if err := l.disk.check(time.Now()); err != nil {
+		return Position{}, err
 	}
 	timeout, err := timeLeft(ctx)
 	if err != nil {
@@ -481,12 +495,20 @@ func (l *Log) Close() error {
 	return l.closeErr
 }
 
+// stopRaft ends Dragonboat; nothing is applied after it.
+func (l *Log) stopRaft() error {
+	if l.host == nil {
+		return nil
+	}
+	var err error
+	l.raftOne.Do(func() { err = protect(l.cfg, func() error { l.host.Close(); return nil }) })
+	return err
+}
+
 // release gives back whatever open has taken so far.
 func (l *Log) release() error {
 	var errs []error
-	if l.host != nil {
-		l.host.Close()
-	}
+	errs = append(errs, l.stopRaft())
 	if l.store != nil {
 		if l.Err() == nil {
 			errs = append(errs, l.store.sync())

@@ -1,0 +1,67 @@
+package eventlog
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/lni/dragonboat/v4/config"
+	"github.com/lni/dragonboat/v4/plugin/tan"
+	"github.com/lni/dragonboat/v4/raftio"
+)
+
+// raftLogFactory gives Dragonboat its Tan log and keeps hold of it, so that it can be compared with the store before the
+// replica starts.
+type raftLogFactory struct{ db raftio.ILogDB }
+
+// Create implements config.LogDBFactory.
+func (f *raftLogFactory) Create(cfg config.NodeHostConfig, cb config.LogDBCallback, dirs, wals []string) (raftio.ILogDB, error) {
+	db, err := tan.Factory.Create(cfg, cb, dirs, wals)
+	if err == nil {
+		f.db = db
+	}
+	return db, err
+}
+
+// Name implements config.LogDBFactory.
+func (f *raftLogFactory) Name() string { return tan.Factory.Name() }
+
+// check compares Raft's log with the store. Dragonboat trusts both blindly: it would take new entries under indexes that
+// the store has passed already and never write them, or die in a goroutine of its own.
+func (f *raftLogFactory) check(cfg Config, m meta) error {
+	path := filepath.Join(cfg.Dir, raftDir)
+	snap, err := f.db.GetSnapshot(cfg.ShardID, cfg.ReplicaID)
+	if err != nil {
+		return fmt.Errorf("read raft log in %s: %w", path, err)
+	}
+	last := snap.Index
+	state, err := f.db.ReadRaftState(cfg.ShardID, cfg.ReplicaID, snap.Index)
+	switch {
+	case errors.Is(err, raftio.ErrNoSavedLog):
+	case err != nil:
+		return fmt.Errorf("read raft log in %s: %w", path, err)
+	case state.EntryCount > 0:
+		last = state.FirstIndex + state.EntryCount - 1
+	}
+	if last < m.applied {
+		return &CorruptionError{Path: path, Reason: fmt.Sprintf(
+			"Raft's log ends at its entry %d, but %d had been applied: its end was lost, and maybe votes with it; "+
+				"this replica must join again with an empty directory and a new replica ID", last, m.applied)}
+	}
+	if snap.Dummy && snap.OnDiskIndex > m.applied {
+		return &CorruptionError{Path: cfg.FS.PathJoin(cfg.Dir, storeDir), Reason: fmt.Sprintf(
+			"the store ends at Raft's entry %d, but %d had been synced: records were lost; "+
+				"this replica must join again with an empty directory and a new replica ID", m.applied, snap.OnDiskIndex)}
+	}
+	return nil
+}
+
+// protect turns a panic of Dragonboat, its way to report files it cannot make sense of, into an error.
+func protect(cfg Config, f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &CorruptionError{Path: filepath.Join(cfg.Dir, raftDir), Reason: fmt.Sprintf("Raft's log cannot be opened: %v", r)}
+		}
+	}()
+	return f()
+}
