@@ -1,0 +1,303 @@
+package agentconfig
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// rpcPort is where a server listens when its address names no port.
+const rpcPort = 4647
+
+// builder turns the merged layers into a Config.
+type builder struct {
+	host Host
+	line *CommandLine
+	t    tree
+
+	idleDriver []string // keys of the driver's settings that nothing acts on
+	warnings   []string
+}
+
+func (b *builder) build() (Config, error) {
+	t := b.t
+	cfg := Config{
+		Dev:                 b.line.Dev,
+		Region:              t.text("region"),
+		Datacenter:          t.text("datacenter"),
+		Name:                t.text("name"),
+		DataDir:             t.text("data_dir"),
+		LeaveOnInterrupt:    t.on("leave_on_interrupt"),
+		LeaveOnTerminate:    t.on("leave_on_terminate"),
+		HTTPResponseHeaders: t.table("http_api_response_headers"),
+		Ports: Ports{
+			HTTP: t.int("ports", "http"), RPC: t.int("ports", "rpc"), Serf: t.int("ports", "serf"), Raft: t.int("ports", "raft"),
+		},
+		Log: Log{Level: new(slog.LevelVar), JSON: t.on("log_json"), File: t.text("log_file"), Location: t.on("log_include_location")},
+	}
+	if cfg.Name == "" {
+		name, err := b.host.Name()
+		if err != nil {
+			return Config{}, fmt.Errorf("find this host's name: %w", err)
+		}
+		cfg.Name = name
+	}
+	cfg.Server.Enabled = t.on("server", "enabled")
+	cfg.Client.Enabled = t.on("client", "enabled")
+	for _, step := range []func(*Config) error{b.role, b.identity, b.log, b.server, b.client, b.directories, b.driver, b.addresses} {
+		if err := step(&cfg); err != nil {
+			return Config{}, err
+		}
+	}
+	cfg.Warnings = b.warnings
+	if !cfg.Dev {
+		cfg.Warnings = append(cfg.Warnings, "mTLS is not configured - Drover is not secure without mTLS!")
+	}
+	return cfg, nil
+}
+
+func (b *builder) role(cfg *Config) error {
+	if b.line.given("server", "bootstrap_expect") && !cfg.Server.Enabled {
+		return errors.New("Bootstrap requires server mode to be enabled")
+	}
+	if !cfg.Server.Enabled && !cfg.Client.Enabled {
+		return errors.New("Must specify either server, client or dev mode for the agent.")
+	}
+	return nil
+}
+
+func (b *builder) identity(cfg *Config) error {
+	if strings.ContainsRune(cfg.Region, 0) {
+		return errors.New("Region contains invalid characters (null)")
+	}
+	if strings.ContainsAny(cfg.Datacenter, "\x00*") {
+		return errors.New("Datacenter contains invalid characters (null or '*')")
+	}
+	return nil
+}
+
+// levels are the words of log_level, from the most to the least talkative.
+var levels = []struct {
+	word  string
+	level slog.Level
+}{
+	{"TRACE", LevelTrace}, {"DEBUG", slog.LevelDebug}, {"INFO", slog.LevelInfo}, {"WARN", slog.LevelWarn}, {"ERROR", slog.LevelError}, {"OFF", LevelOff},
+}
+
+// LevelWord is how log_level spells a level.
+func LevelWord(level slog.Level) string {
+	for _, l := range levels {
+		if level <= l.level {
+			return l.word
+		}
+	}
+	return "OFF"
+}
+
+func (b *builder) log(cfg *Config) error {
+	wanted := strings.ToUpper(b.t.text("log_level"))
+	var words []string
+	for _, l := range levels {
+		if l.word == wanted {
+			cfg.Log.Level.Set(l.level)
+			return nil
+		}
+		words = append(words, l.word)
+	}
+	return fmt.Errorf("Invalid log level: %s. Valid log levels are: %v", wanted, words)
+}
+
+func (b *builder) server(cfg *Config) error {
+	t := b.t
+	cfg.Server.BootstrapExpect = t.int("server", "bootstrap_expect")
+	cfg.Server.HeartbeatGrace = t.duration("server", "heartbeat_grace")
+	cfg.Server.MinHeartbeatTTL = t.duration("server", "min_heartbeat_ttl")
+	cfg.Server.NumSchedulers = t.int("server", "num_schedulers")
+	cfg.Server.JobMaxSourceSizeBytes = t.get("server", "job_max_source_size").bytes
+	cfg.Server.JobDefaultPriority = t.int("server", "job_default_priority")
+	if cfg.Server.NumSchedulers == 0 {
+		cfg.Server.NumSchedulers = max(1, b.host.CPUs)
+	}
+	if !cfg.Server.Enabled {
+		return nil
+	}
+	for name, n := range map[string]int64{
+		"num_schedulers": int64(cfg.Server.NumSchedulers), "heartbeat_grace": int64(cfg.Server.HeartbeatGrace),
+		"min_heartbeat_ttl": int64(cfg.Server.MinHeartbeatTTL), "bootstrap_expect": int64(cfg.Server.BootstrapExpect),
+	} {
+		if n < 0 {
+			return fmt.Errorf("server.%s must not be negative", name)
+		}
+	}
+	if p := cfg.Server.JobDefaultPriority; p < 1 || p > 100 {
+		return fmt.Errorf("server.job_default_priority must be between 1 and 100, not %d", p)
+	}
+	const later = "this version runs a cluster of one server; clusters of several come with a later one"
+	if n := cfg.Server.BootstrapExpect; n > 1 {
+		return fmt.Errorf("server.bootstrap_expect is %d: %s. Set it to 1", n, later)
+	}
+	for _, key := range []string{"start_join", "retry_join"} {
+		if len(t.list("server", key)) > 0 {
+			return fmt.Errorf("server.%s names servers to join: %s. Remove it and set bootstrap_expect = 1", key, later)
+		}
+		if len(t.list("server", "server_join", key)) > 0 {
+			return fmt.Errorf("server.server_join.%s names servers to join: %s. Remove it and set bootstrap_expect = 1", key, later)
+		}
+	}
+	if cfg.Server.BootstrapExpect == 0 {
+		return fmt.Errorf("server.bootstrap_expect is not set, so the server would wait for others to join: %s. Set it to 1", later)
+	}
+	if !cfg.Dev {
+		b.warnings = append(b.warnings, "Bootstrap mode enabled! Potentially unsafe operation.")
+	}
+	return nil
+}
+
+// metaKey is dotted words, none of them empty.
+var metaKey = regexp.MustCompile(`^[^.]+(\.[^.]+)*$`)
+
+func (b *builder) client(cfg *Config) error {
+	t := b.t
+	c := &cfg.Client
+	c.NodeClass, c.NodePool = t.text("client", "node_class"), t.text("client", "node_pool")
+	c.Meta, c.Options = t.table("client", "meta"), t.table("client", "options")
+	c.CPUTotalComputeMHz = t.int("client", "cpu_total_compute")
+	c.MemoryTotalMB, c.DiskTotalMB = t.int("client", "memory_total_mb"), t.int("client", "disk_total_mb")
+	c.Reserved = Reserved{
+		CPUMHz: t.int("client", "reserved", "cpu"), MemoryMB: t.int("client", "reserved", "memory"),
+		DiskMB: t.int("client", "reserved", "disk"), Ports: t.text("client", "reserved", "reserved_ports"),
+	}
+	c.MaxKillTimeout = t.duration("client", "max_kill_timeout")
+	c.MinDynamicPort, c.MaxDynamicPort = t.int("client", "min_dynamic_port"), t.int("client", "max_dynamic_port")
+	if !c.Enabled {
+		return nil
+	}
+	for key := range c.Meta {
+		if !metaKey.MatchString(key) {
+			return fmt.Errorf("Invalid Client.Meta key: %s", key)
+		}
+	}
+	if c.NodePool == "all" {
+		return errors.New(`Invalid node pool: node is not allowed to register in node pool "all"`)
+	}
+	if c.MinDynamicPort < 1 || c.MaxDynamicPort > 65535 || c.MinDynamicPort > c.MaxDynamicPort {
+		return fmt.Errorf("Invalid dynamic port range: min_dynamic_port=%d and max_dynamic_port=%d", c.MinDynamicPort, c.MaxDynamicPort)
+	}
+	if err := checkPorts(c.Reserved.Ports); err != nil {
+		return fmt.Errorf("reserved.reserved_ports %q invalid: %w", c.Reserved.Ports, err)
+	}
+	for name, n := range map[string]int{
+		"cpu_total_compute": c.CPUTotalComputeMHz, "memory_total_mb": c.MemoryTotalMB, "disk_total_mb": c.DiskTotalMB,
+		"reserved.cpu": c.Reserved.CPUMHz, "reserved.memory": c.Reserved.MemoryMB, "reserved.disk": c.Reserved.DiskMB,
+	} {
+		if n < 0 {
+			return fmt.Errorf("client.%s must not be negative", name)
+		}
+	}
+	var err error
+	if c.NetworkInterface, err = b.host.Expand(t.text("client", "network_interface")); err != nil {
+		return fmt.Errorf("client.network_interface: %w", err)
+	}
+	if len(strings.Fields(c.NetworkInterface)) > 1 {
+		return fmt.Errorf("client.network_interface must name one interface, not %q", c.NetworkInterface)
+	}
+	return b.servers(cfg)
+}
+
+// servers gathers whom the node agent registers with.
+func (b *builder) servers(cfg *Config) error {
+	add := func(key, address string) error {
+		if strings.Contains(address, "=") {
+			return fmt.Errorf("client.%s: %q: only addresses are understood, host or host:port", key, address)
+		}
+		if address = strings.TrimSpace(address); address != "" {
+			cfg.Client.Servers = append(cfg.Client.Servers, withPort(address, rpcPort))
+		}
+		return nil
+	}
+	for _, address := range b.t.list("client", "servers") {
+		if err := add("servers", address); err != nil {
+			return err
+		}
+	}
+	for _, address := range b.t.list("client", "server_join", "retry_join") {
+		if err := add("server_join.retry_join", address); err != nil {
+			return err
+		}
+	}
+	if len(b.t.list("client", "server_join", "start_join")) > 0 {
+		return errors.New("client.server_join.start_join is not for clients: use retry_join, or servers")
+	}
+	if len(cfg.Client.Servers) == 0 && !cfg.Server.Enabled {
+		return errors.New(`A client needs a server: name at least one with client { servers = ["<host>:4647"] } or -servers`)
+	}
+	return nil
+}
+
+func (b *builder) directories(cfg *Config) error {
+	t := b.t
+	cfg.Client.StateDir, cfg.Client.AllocDir = t.text("client", "state_dir"), t.text("client", "alloc_dir")
+	for _, d := range []struct{ key, path string }{
+		{"data-dir", cfg.DataDir}, {"plugin-dir", t.text("plugin_dir")}, {"alloc-dir", cfg.Client.AllocDir},
+		{"alloc-mounts-dir", t.text("client", "alloc_mounts_dir")}, {"host-volumes-dir", t.text("client", "host_volumes_dir")},
+		{"host-volume-plugin-dir", t.text("client", "host_volume_plugin_dir")}, {"state-dir", cfg.Client.StateDir},
+	} {
+		if d.path != "" && !filepath.IsAbs(d.path) {
+			return fmt.Errorf("%s must be given as an absolute path: got %s", d.key, d.path)
+		}
+	}
+	if cfg.DataDir == "" {
+		if !cfg.Dev {
+			return errors.New(`Must specify "data_dir" config option or "data-dir" CLI flag`)
+		}
+		return nil
+	}
+	cfg.DataDir = filepath.Clean(cfg.DataDir)
+	if cfg.Client.StateDir == "" {
+		cfg.Client.StateDir = filepath.Join(cfg.DataDir, "client")
+	}
+	if cfg.Client.AllocDir == "" {
+		cfg.Client.AllocDir = filepath.Join(cfg.DataDir, "alloc")
+	}
+	return nil
+}
+
+// rawExec reads the settings of the one task driver of this version.
+func rawExec(t tree) (tree, error) {
+	config := t.get("plugin").named["raw_exec"]["config"]
+	blocks, ok := config.raw.objects()
+	if !ok && (config.raw.literal != nil || config.raw.list != nil) {
+		return nil, &keyError{path: `plugin["raw_exec"].config`, line: config.raw.line, msg: "must be a block"}
+	}
+	settings := tree{}
+	for _, block := range blocks {
+		one, err := decode(block, rawExecSchema, `plugin["raw_exec"].config.`)
+		if err != nil {
+			return nil, err
+		}
+		settings = merge(rawExecSchema, settings, one)
+	}
+	return settings, nil
+}
+
+// driver takes over the settings of the task driver. The old option still
+// switches it on.
+func (b *builder) driver(cfg *Config) error {
+	settings, err := rawExec(b.t)
+	if err != nil {
+		return err
+	}
+	cfg.RawExecEnabled = settings.on("enabled")
+	b.idleDriver = idle(rawExecSchema, settings, `plugin["raw_exec"].config.`)
+	if _, set := b.t.get("plugin").named["raw_exec"]["args"]; set {
+		b.idleDriver = append(b.idleDriver, `plugin["raw_exec"].args`)
+	}
+	switch strings.ToLower(cfg.Client.Options["driver.raw_exec.enable"]) {
+	case "1", "true":
+		cfg.RawExecEnabled = true
+	}
+	return nil
+}

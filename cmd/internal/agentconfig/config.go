@@ -1,0 +1,139 @@
+package agentconfig
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Config is what an agent runs by. Load made it, so everything in it has been
+// checked and every default is filled in; "empty" below says what an empty value
+// means where that is left to the agent.
+type Config struct {
+	// Dev: a server and a node agent for trying things out. Everything lives in a
+	// temporary directory that the agent makes and removes when it ends.
+	Dev bool
+
+	Region     string // name of the cluster's region
+	Datacenter string // of this machine
+	Name       string // of this machine; the host's name by default
+	DataDir    string // absolute; empty only with Dev
+
+	Ports     Ports
+	Bind      Bind
+	Advertise Advertise
+
+	Log Log
+
+	// LeaveOnInterrupt and LeaveOnTerminate make the agent end gracefully, with
+	// exit code 0, on SIGINT and SIGTERM. Without them it ends at once, with 1.
+	LeaveOnInterrupt bool
+	LeaveOnTerminate bool
+
+	HTTPResponseHeaders map[string]string // added to every HTTP answer
+
+	Server Server
+	Client Client
+
+	RawExecEnabled bool // offer the raw_exec task driver
+
+	// Warnings are for the operator to read, one sentence each.
+	Warnings []string
+	// Sources are the files that were read, in order.
+	Sources []string
+}
+
+// Ports are the TCP ports the agent listens on, and gossip's UDP port.
+type Ports struct {
+	HTTP int
+	RPC  int // servers and node agents among themselves
+	Serf int // gossip among servers
+	Raft int // the replicated log
+}
+
+// Bind is where the agent listens, each as host:port.
+type Bind struct {
+	HTTP []string // at least one
+	RPC  string
+	Serf string
+	Raft string
+}
+
+// Advertise is where others reach the agent, each as host:port. RPC, Serf and
+// Raft are empty when the agent is no server.
+type Advertise struct {
+	HTTP string
+	RPC  string
+	Serf string
+	Raft string
+}
+
+// Log is where the agent's own log goes, and how much of it.
+type Log struct {
+	// Level is the least severe level that is written. The agent's log handler
+	// must use it as its Leveler: a reload of the configuration sets it.
+	Level *slog.LevelVar
+	JSON  bool   // one JSON object per line
+	File  string // written beside the standard output; empty = none
+	// Location adds the file and line of each log call.
+	Location bool
+}
+
+// Log levels beside those of slog.
+const (
+	LevelTrace = slog.LevelDebug - 4
+	LevelOff   = slog.LevelError + 100 // above anything that is ever logged
+)
+
+// Server is the part of the agent that takes part in the cluster's decisions.
+type Server struct {
+	Enabled         bool
+	BootstrapExpect int // number of servers to wait for before the first start; 1
+
+	// HeartbeatGrace is added to a node's heartbeat time to live before it counts
+	// as down.
+	HeartbeatGrace time.Duration
+	// MinHeartbeatTTL is the least time between two heartbeats of a node.
+	MinHeartbeatTTL time.Duration
+
+	NumSchedulers         int   // parallel scheduler workers; at least 1
+	JobMaxSourceSizeBytes int64 // a longer job file is not kept with the job
+	JobDefaultPriority    int   // of jobs that name none; 1 to 100
+}
+
+// Client is the part of the agent that runs tasks: the node agent.
+type Client struct {
+	Enabled bool
+
+	// Servers are host:port of servers to register with. Empty when the agent is
+	// a server itself and none were named: it then uses its own.
+	Servers []string
+
+	StateDir string // absolute; empty only with Dev: below the temporary directory
+	AllocDir string // absolute; empty only with Dev: below the temporary directory
+
+	NodeClass string
+	NodePool  string
+	Meta      map[string]string
+	Options   map[string]string
+
+	NetworkInterface string // empty = the one with the default route
+
+	// Overrides of what the fingerprint finds; 0 = as found.
+	CPUTotalComputeMHz int
+	MemoryTotalMB      int
+	DiskTotalMB        int
+
+	Reserved Reserved
+
+	MaxKillTimeout time.Duration // upper bound of a task's kill_timeout
+	MinDynamicPort int
+	MaxDynamicPort int // inclusive
+}
+
+// Reserved is what is kept back from tasks.
+type Reserved struct {
+	CPUMHz   int
+	MemoryMB int
+	DiskMB   int
+	Ports    string // "22,80,8500-8600"; empty = none
+}
