@@ -45,6 +45,10 @@ const (
 	// reserve is about that.
 	diskCheckEvery = time.Second
 
+	// checkpointsKeep is how many of the newest checkpoints are always kept: enough that one or two damaged ones do not mean a
+	// fold from the first entry.
+	checkpointsKeep = 4
+
 	// restoreBatchBytes bounds one write while a replica is restored from a stream.
 	restoreBatchBytes = 4 << 20
 )

@@ -72,6 +72,7 @@ type Record struct {
 	Header
 	Event Event
 	Hash  Hash // chained hash up to and including this record; not part of the encoding
+	Size  int  // bytes of the encoding, for accounting; not part of it
 }
 
 // At is the record's time.
