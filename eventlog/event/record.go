@@ -161,13 +161,13 @@ func DecodeRecord(data []byte) (*Record, error) {
 	r.Epoch = d.uvarint()
 	r.Cause = d.uvarint()
 	if flags&flagCommand != 0 {
-		copy(r.CommandID[:], d.take(16))
+		r.CommandID = d.id()
 	}
 	if flags&flagEval != 0 {
-		copy(r.EvalID[:], d.take(16))
+		r.EvalID = d.id()
 	}
 	if flags&flagKey != 0 {
-		copy(r.DataKeyID[:], d.take(16))
+		r.DataKeyID = d.id()
 	}
 	copy(r.Previous[:], d.take(32))
 	r.Caller.Kind = CallerKind(d.byte())
@@ -183,7 +183,7 @@ func DecodeRecord(data []byte) (*Record, error) {
 	if r.KindVersion != 0 {
 		return nil, fmt.Errorf("%w: record %d has version %d of %v, this version reads 0", ErrMalformed, r.Index, r.KindVersion, r.Kind)
 	}
-	if err := Unmarshal(d.data, r.Event); err != nil {
+	if err := recordMode.Unmarshal(d.data, r.Event); err != nil {
 		return nil, fmt.Errorf("%w: record %d (%v): %v", ErrMalformed, r.Index, r.Kind, err)
 	}
 	return r, nil
@@ -226,6 +226,16 @@ func (d *decoder) uvarint() uint64 {
 	return v
 }
 
+// id is an identifier that a flag announced, so it is not the zero one: one
+// record has one encoding.
+func (d *decoder) id() (id ID) {
+	copy(id[:], d.take(len(id)))
+	if d.err == nil && id.IsZero() {
+		d.err = fmt.Errorf("%w: an identifier is announced and is none", ErrMalformed)
+	}
+	return id
+}
+
 func (d *decoder) text() string {
 	n := d.uvarint()
 	if n > maxCallerText {
@@ -239,14 +249,26 @@ func (d *decoder) text() string {
 // has the same bytes everywhere, so bytes can be hashed and compared.
 var (
 	encMode = mustEnc(cbor.EncOptions{Sort: cbor.SortCoreDeterministic, ShortestFloat: cbor.ShortestFloat16, IndefLength: cbor.IndefLengthForbidden})
-	decMode = mustDec(cbor.DecOptions{
-		DupMapKey:       cbor.DupMapKeyEnforcedAPF,
-		IndefLength:     cbor.IndefLengthForbidden,
-		MaxNestedLevels: 32,
-		DefaultMapType:  reflect.TypeFor[map[string]any](),
-		IntDec:          cbor.IntDecConvertSigned,
-	})
+	decMode = mustDec(decOptions(cbor.ExtraDecErrorNone))
+	// recordMode refuses what it does not know: a field of a later version that
+	// this one passed over would be a fact that one server folds and another does not.
+	recordMode = mustDec(decOptions(cbor.ExtraDecErrorUnknownField))
 )
+
+func decOptions(extra cbor.ExtraDecErrorCond) cbor.DecOptions {
+	return cbor.DecOptions{
+		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
+		IndefLength:       cbor.IndefLengthForbidden,
+		MaxNestedLevels:   32,
+		DefaultMapType:    reflect.TypeFor[map[string]any](),
+		IntDec:            cbor.IntDecConvertSigned,
+		ExtraReturnErrors: extra,
+		// A task's last words or a name out of a kernel need not be UTF-8. What
+		// can be written must be readable: otherwise one such string would stop
+		// every server at its record.
+		UTF8: cbor.UTF8DecodeInvalid,
+	}
+}
 
 func mustEnc(o cbor.EncOptions) cbor.EncMode {
 	mode, err := o.EncMode()
