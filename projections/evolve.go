@@ -228,6 +228,9 @@ func (s *State) withJob(key event.JobKey, index uint64, change func(*Job)) {
 	if old := s.Job(key); old != nil {
 		j := old.clone()
 		change(j)
+		if j.Status() != old.Status() {
+			j.ModifyIndex = index // who waits for the job to change waits for this too
+		}
 		s.putJob(j, index)
 	}
 }

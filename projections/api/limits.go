@@ -1,0 +1,28 @@
+package api
+
+import "time"
+
+const (
+	// topicHeartbeat is how often the event stream says that it lives while
+	// nothing happens; clients of the field expect it.
+	topicHeartbeat = 30 * time.Second
+
+	// logHeartbeat is the same for a followed audit log.
+	logHeartbeat = 10 * time.Second
+
+	// ordersHeartbeat is the longest silence on a node's stream of orders. An
+	// agent that hears nothing for a small multiple of it opens a new stream.
+	ordersHeartbeat = 10 * time.Second
+
+	// writeTimeout is how long a stream waits for a peer that does not read.
+	// It is longer than any heartbeat, so that a slow peer is not cut off for
+	// one lost packet.
+	writeTimeout = 45 * time.Second
+
+	// statusesPerPage is the page of /v1/jobs/statuses when the caller names
+	// none: user interfaces poll this route.
+	statusesPerPage = 100
+
+	// statusesBytesMax bounds the list of jobs that such a caller names.
+	statusesBytesMax = 1 << 20
+)

@@ -1,0 +1,502 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"drover/eventlog/event"
+	"drover/projections"
+	"drover/projections/rest"
+)
+
+// Register adds every reading route of the HTTP API.
+func (a *API) Register(rt *rest.Router) {
+	get := func(pattern string, v view) { rt.Handle(http.MethodGet, pattern, a.read(v)) }
+
+	get("/v1/jobs", jobsView)
+	get("/v1/job/{id...}", jobView)
+	get("/v1/job/{id...}/summary", jobSummaryView)
+	get("/v1/job/{id...}/versions", jobVersionsView)
+	get("/v1/job/{id...}/submission", jobSubmissionView)
+	get("/v1/job/{id...}/allocations", jobAllocationsView)
+	get("/v1/job/{id...}/evaluations", jobEvaluationsView)
+	get("/v1/job/{id...}/deployments", noDeploymentsView)
+	get("/v1/job/{id...}/deployment", noLatestDeploymentView)
+	rt.Handle("GET POST", "/v1/jobs/statuses", a.jobStatuses)
+
+	get("/v1/allocations", allocationsView)
+	get("/v1/allocation/{id}", allocationView)
+
+	get("/v1/evaluations", evaluationsView)
+	get("/v1/evaluations/count", evaluationsCountView)
+	get("/v1/evaluation/{id}", evaluationView)
+	get("/v1/evaluation/{id}/allocations", evaluationAllocationsView)
+
+	get("/v1/nodes", nodesView)
+	get("/v1/node/{id}", nodeView)
+	get("/v1/node/{id}/allocations", nodeAllocationsView)
+
+	get("/v1/deployments", noDeploymentsView)
+	get("/v1/deployment/{id}", noDeploymentView)
+	get("/v1/deployment/allocations/{id}", noDeploymentsView)
+
+	get("/v1/namespaces", namespacesView)
+	get("/v1/namespace/{id}", namespaceView)
+
+	a.registerAgent(rt)
+	rt.Handle(http.MethodGet, "/v1/event/stream", a.topics)
+	rt.Handle(http.MethodGet, "/v1/event/log", a.auditLog)
+	rt.Handle(http.MethodGet, "/v1/event/verify", a.verify)
+}
+
+// RegisterNodeAgent adds the reading route of node agents, which is served to
+// agents and servers among themselves.
+func (a *API) RegisterNodeAgent(rt *rest.Router) {
+	rt.Handle(http.MethodGet, "/v1/node-agent/orders", a.nodeOrders)
+}
+
+func tableIndex(t projections.Table) func(*ask) uint64 {
+	return func(k *ask) uint64 { return k.state.TableIndex(t) }
+}
+
+var (
+	jobsIndex        = tableIndex(projections.TableJobs)
+	allocationsIndex = tableIndex(projections.TableAllocations)
+	evaluationsIndex = tableIndex(projections.TableEvaluations)
+	nodesIndex       = tableIndex(projections.TableNodes)
+)
+
+// firstIndex is the index of what never changes: 0 would mean "do not block".
+func firstIndex(*ask) uint64 { return 1 }
+
+func notFound(what string) error { return rest.Errorf(http.StatusNotFound, "%s not found", what) }
+
+// object parses the ID in the path.
+func (k *ask) object() event.ID {
+	id, err := event.ParseID(k.id)
+	if err != nil {
+		return event.ID{}
+	}
+	return id
+}
+
+// checkID refuses an ID in the path that is none.
+func (k *ask) checkID(what string) error {
+	if _, err := event.ParseID(k.id); err != nil {
+		return rest.Errorf(http.StatusInternalServerError, "%s lookup failed: %v", what, err)
+	}
+	return nil
+}
+
+func (k *ask) jobKey() event.JobKey { return event.JobKey{Namespace: k.Namespace, ID: k.id} }
+
+func (k *ask) job() *projections.Job { return k.state.Job(k.jobKey()) }
+
+// Jobs.
+
+var jobsView = view{
+	index: jobsIndex,
+	show: func(k *ask) (any, error) {
+		meta, err := k.Bool("meta", false, http.StatusInternalServerError)
+		if err != nil {
+			return nil, err
+		}
+		jobs := where(k.state.Jobs(), func(j *projections.Job) bool {
+			return k.InNamespace(j.Key.Namespace) && strings.HasPrefix(j.Key.ID, k.Prefix)
+		})
+		return list(k, rest.KeyScopedID, jobs, jobKey,
+			func(j *projections.Job) any { return NewJob(j) },
+			func(j *projections.Job) *JobStub { return NewJobStub(j, meta) })
+	},
+}
+
+var jobView = view{
+	index: func(k *ask) uint64 {
+		if j := k.job(); j != nil {
+			return j.ModifyIndex
+		}
+		return jobsIndex(k)
+	},
+	show: func(k *ask) (any, error) {
+		if j := k.job(); j != nil {
+			return NewJob(j), nil
+		}
+		return nil, notFound("job")
+	},
+}
+
+var jobSummaryView = view{
+	index: func(k *ask) uint64 {
+		if j := k.job(); j != nil {
+			return j.SummaryIndex
+		}
+		return jobsIndex(k)
+	},
+	show: func(k *ask) (any, error) {
+		if j := k.job(); j != nil {
+			return NewJobSummary(j), nil
+		}
+		return nil, notFound("job")
+	},
+}
+
+var jobVersionsView = view{
+	index: jobView.index,
+	show: func(k *ask) (any, error) {
+		diffs, err := k.Bool("diffs", false, http.StatusInternalServerError)
+		if err != nil {
+			return nil, err
+		}
+		if diffs || k.Get("diff_tag") != "" || k.Get("diff_version") != "" {
+			return nil, rest.Errorf(http.StatusNotImplemented, "differences between versions of a job are not built in this version of Drover; ask with diffs=false")
+		}
+		if j := k.job(); j != nil {
+			return NewJobVersions(j), nil
+		}
+		return nil, notFound("job versions")
+	},
+}
+
+var jobSubmissionView = view{
+	index: jobView.index,
+	show: func(k *ask) (any, error) {
+		version, err := strconv.ParseUint(k.Get("version"), 10, 64)
+		if err != nil {
+			return nil, rest.Errorf(http.StatusBadRequest, "failed to parse value of %q (%q) as a version number", "version", k.Get("version"))
+		}
+		if j := k.job(); j != nil {
+			submission, err := submissionOf(k.state, j, version)
+			if submission != nil || err != nil {
+				return submission, err
+			}
+		}
+		return nil, notFound("job source")
+	},
+}
+
+var jobAllocationsView = view{
+	index: allocationsIndex,
+	show: func(k *ask) (any, error) {
+		all, err := k.Bool("all", false, http.StatusBadRequest)
+		if err != nil {
+			return nil, err
+		}
+		// Allocations that are older than the job are those of an earlier job
+		// of that name.
+		var since uint64
+		if j := k.job(); j != nil && !all {
+			since = j.CreateIndex
+		}
+		rows := []*AllocationStub{}
+		for alloc := range k.state.AllocationsOf(k.jobKey()) {
+			if alloc.CreateIndex >= since {
+				rows = append(rows, NewAllocationStub(k.state, alloc, true, true))
+			}
+		}
+		return rows, nil
+	},
+}
+
+var jobEvaluationsView = view{
+	index: evaluationsIndex,
+	show: func(k *ask) (any, error) {
+		rows := []*Evaluation{}
+		for e := range k.state.EvaluationsOf(k.jobKey()) {
+			rows = append(rows, NewEvaluation(k.state, e, false))
+		}
+		return rows, nil
+	},
+}
+
+// There are no deployments in this version: a changed job is replaced at once.
+
+var noDeploymentsView = view{
+	index: firstIndex,
+	show:  func(*ask) (any, error) { return []struct{}{}, nil },
+}
+
+var noLatestDeploymentView = view{
+	index: firstIndex,
+	show:  func(*ask) (any, error) { return nil, nil },
+}
+
+var noDeploymentView = view{
+	index: firstIndex,
+	show:  func(*ask) (any, error) { return nil, notFound("deployment") },
+}
+
+// Allocations.
+
+var allocationsView = view{
+	index: allocationsIndex,
+	show: func(k *ask) (any, error) {
+		resources, err := k.Bool("resources", false, http.StatusBadRequest)
+		if err != nil {
+			return nil, err
+		}
+		states, err := k.Bool("task_states", true, http.StatusBadRequest)
+		if err != nil {
+			return nil, err
+		}
+		objects, form, key, err := allocationsIn(k)
+		if err != nil {
+			return nil, err
+		}
+		return list(k, form, objects, key,
+			func(a *projections.Allocation) any { return NewAllocation(k.state, a, true) },
+			func(a *projections.Allocation) *AllocationStub {
+				return NewAllocationStub(k.state, a, resources, states)
+			})
+	},
+}
+
+var allocationView = view{
+	index: func(k *ask) uint64 {
+		if alloc := k.state.Allocation(k.object()); alloc != nil {
+			return alloc.ModifyIndex
+		}
+		return allocationsIndex(k)
+	},
+	show: func(k *ask) (any, error) {
+		if err := k.checkID("alloc"); err != nil {
+			return nil, err
+		}
+		if alloc := k.state.Allocation(k.object()); alloc != nil {
+			return NewAllocation(k.state, alloc, true), nil
+		}
+		return nil, notFound("alloc")
+	},
+}
+
+// Evaluations.
+
+var evaluationsView = view{
+	index: evaluationsIndex,
+	show: func(k *ask) (any, error) {
+		objects, form, key, err := evaluationsIn(k)
+		if err != nil {
+			return nil, err
+		}
+		return list(k, form, objects, key,
+			func(e *event.Evaluation) any { return e },
+			func(e *event.Evaluation) *Evaluation { return NewEvaluation(k.state, e, false) })
+	},
+}
+
+var evaluationsCountView = view{
+	index: evaluationsIndex,
+	show: func(k *ask) (any, error) {
+		objects, _, _, err := evaluationsIn(k)
+		if err != nil {
+			return nil, err
+		}
+		var count struct{ Count int }
+		for e := range objects {
+			ok, err := k.Filter.Match(e)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				count.Count++
+			}
+		}
+		return count, nil
+	},
+}
+
+var evaluationView = view{
+	index: func(k *ask) uint64 {
+		if e := k.state.Evaluation(k.object()); e != nil {
+			return e.ModifyIndex
+		}
+		return evaluationsIndex(k)
+	},
+	show: func(k *ask) (any, error) {
+		related, err := k.Bool("related", false, http.StatusBadRequest)
+		if err != nil {
+			return nil, err
+		}
+		if err := k.checkID("eval"); err != nil {
+			return nil, err
+		}
+		if e := k.state.Evaluation(k.object()); e != nil {
+			return NewEvaluation(k.state, e, related), nil
+		}
+		return nil, notFound("eval")
+	},
+}
+
+var evaluationAllocationsView = view{
+	index: allocationsIndex,
+	show: func(k *ask) (any, error) {
+		if err := k.checkID("eval"); err != nil {
+			return nil, err
+		}
+		rows := []*AllocationStub{}
+		e := k.state.Evaluation(k.object())
+		if e == nil {
+			return rows, nil
+		}
+		for alloc := range k.state.AllocationsOf(e.Job()) {
+			if alloc.EvalID == e.ID {
+				rows = append(rows, NewAllocationStub(k.state, alloc, false, true))
+			}
+		}
+		return rows, nil
+	},
+}
+
+// Nodes.
+
+var nodesView = view{
+	index: nodesIndex,
+	show: func(k *ask) (any, error) {
+		resources, err := k.Bool("resources", false, http.StatusBadRequest)
+		if err != nil {
+			return nil, err
+		}
+		os, err := k.Bool("os", false, http.StatusBadRequest)
+		if err != nil {
+			return nil, err
+		}
+		objects := k.state.Nodes()
+		if k.Prefix != "" {
+			prefix, err := rest.ParseIDPrefix(k.Prefix)
+			if err != nil {
+				return nil, err
+			}
+			objects = k.state.NodesByPrefix(prefix)
+		}
+		return list(k, rest.KeyID, objects,
+			func(n *projections.Node) rest.Key { return byID(n.Info.ID) },
+			func(n *projections.Node) any { return &NewNode(n).Node },
+			func(n *projections.Node) *NodeStub { return NewNodeStub(n, resources, os) })
+	},
+}
+
+var nodeView = view{
+	index: func(k *ask) uint64 {
+		if n := k.state.Node(k.object()); n != nil {
+			return n.ModifyIndex
+		}
+		return nodesIndex(k)
+	},
+	show: func(k *ask) (any, error) {
+		if err := k.checkID("node"); err != nil {
+			return nil, err
+		}
+		if n := k.state.Node(k.object()); n != nil {
+			return NewNode(n), nil
+		}
+		return nil, notFound("node")
+	},
+}
+
+var nodeAllocationsView = view{
+	index: allocationsIndex,
+	show: func(k *ask) (any, error) {
+		if err := k.checkID("node"); err != nil {
+			return nil, err
+		}
+		rows := []*Allocation{}
+		for alloc := range sortedAllocations(k.state.AllocationsOn(k.object())) {
+			rows = append(rows, NewAllocation(k.state, alloc, true))
+		}
+		return rows, nil
+	},
+}
+
+// Namespaces: only the one that every cluster has.
+
+// Namespace is a scope for the names of jobs.
+type Namespace struct {
+	Name                  string
+	Description           string
+	Quota                 string
+	Capabilities          *struct{}
+	NodePoolConfiguration *struct{}
+	VaultConfiguration    *struct{}
+	ConsulConfiguration   *struct{}
+	Meta                  map[string]string
+	CreateIndex           uint64
+	ModifyIndex           uint64
+}
+
+var defaultNamespace = &Namespace{
+	Name: event.DefaultNamespace, Description: "Default shared namespace", CreateIndex: 1, ModifyIndex: 1,
+}
+
+var namespacesView = view{
+	index: firstIndex,
+	show: func(k *ask) (any, error) {
+		rows := []*Namespace{}
+		if strings.HasPrefix(defaultNamespace.Name, k.Prefix) {
+			rows = append(rows, defaultNamespace)
+		}
+		return rows, nil
+	},
+}
+
+var namespaceView = view{
+	index: firstIndex,
+	show: func(k *ask) (any, error) {
+		if k.id == defaultNamespace.Name {
+			return defaultNamespace, nil
+		}
+		return nil, notFound("namespace")
+	},
+}
+
+// jobStatuses answers user interfaces, which ask for all jobs or name some.
+func (a *API) jobStatuses(w http.ResponseWriter, r *http.Request) error {
+	k, err := a.ask(r)
+	if err != nil {
+		return err
+	}
+	if k.PerPage == 0 {
+		k.PerPage = statusesPerPage
+	}
+	var asked struct {
+		Jobs            []struct{ ID, Namespace string }
+		IncludeChildren bool
+	}
+	if r.Method == http.MethodPost {
+		if err := rest.DecodeJSON(w, r, statusesBytesMax, &asked); err != nil {
+			return err
+		}
+	}
+	children, err := k.Bool("include_children", asked.IncludeChildren, http.StatusBadRequest)
+	if err != nil {
+		return err
+	}
+	named := make(map[event.JobKey]bool)
+	for _, j := range asked.Jobs {
+		if j.Namespace == "" {
+			j.Namespace = k.Namespace
+		}
+		named[event.JobKey{Namespace: j.Namespace, ID: j.ID}] = true
+	}
+	return a.answer(w, k, view{
+		index: jobsIndex,
+		show: func(k *ask) (any, error) {
+			jobs := where(k.state.Jobs(), func(j *projections.Job) bool {
+				if len(named) > 0 {
+					return named[j.Key]
+				}
+				return k.InNamespace(j.Key.Namespace) && strings.HasPrefix(j.Key.ID, k.Prefix) &&
+					(children || j.Spec.Job.ParentID == "")
+			})
+			key := func(j *projections.Job) rest.Key {
+				return rest.Key{Number: j.ModifyIndex, ID: j.Key.Namespace + "/" + j.Key.ID}
+			}
+			sorted := slices.SortedFunc(jobs, func(a, b *projections.Job) int { return key(a).Compare(key(b)) })
+			// Newest first is the order of this list; "reverse" turns it.
+			k.Reverse = !k.Reverse
+			return list(k, rest.KeyCreation, slices.Values(sorted), key,
+				func(j *projections.Job) any { return NewJob(j) },
+				func(j *projections.Job) *JobStatus { return NewJobStatus(k.state, j) })
+		},
+	})
+}

@@ -1,0 +1,372 @@
+package api
+
+import (
+	"strconv"
+	"time"
+
+	"drover/eventlog/event"
+	"drover/projections"
+)
+
+// Allocation is an allocation in full.
+type Allocation struct {
+	ID                    event.ID
+	Namespace             string
+	EvalID                event.ID
+	Name                  string
+	NodeID                event.ID
+	NodeName              string
+	JobID                 string
+	Job                   *event.Job `json:",omitempty"` // absent in the event stream
+	TaskGroup             string
+	Resources             *event.Resources            // old scripts read it: the sum over the tasks
+	SharedResources       *event.Resources            // the same: what the tasks share
+	TaskResources         map[string]*event.Resources // the same, by task
+	AllocatedResources    *AllocatedResources
+	Metrics               *event.AllocMetric
+	DesiredStatus         event.DesiredStatus
+	DesiredDescription    string
+	DesiredTransition     DesiredTransition
+	ClientStatus          event.ClientStatus
+	ClientDescription     string
+	TaskStates            map[string]*TaskState
+	AllocStates           []struct{}
+	DeploymentID          event.ID
+	DeploymentStatus      *struct{}
+	FollowupEvalID        event.ID
+	PreviousAllocation    event.ID
+	NextAllocation        event.ID
+	RescheduleTracker     *struct{}
+	NetworkStatus         *struct{}
+	PreemptedAllocations  []event.ID
+	PreemptedByAllocation event.ID
+	CreateIndex           uint64
+	ModifyIndex           uint64
+	AllocModifyIndex      uint64
+	CreateTime            int64 // Unix nanoseconds
+	ModifyTime            int64 // Unix nanoseconds
+}
+
+// AllocationStub is one row of a list of allocations.
+type AllocationStub struct {
+	ID                    event.ID
+	EvalID                event.ID
+	Name                  string
+	Namespace             string
+	NodeID                event.ID
+	NodeName              string
+	JobID                 string
+	JobType               string
+	JobVersion            uint64
+	TaskGroup             string
+	AllocatedResources    *AllocatedResources `json:",omitempty"`
+	DesiredStatus         event.DesiredStatus
+	DesiredDescription    string
+	DesiredTransition     DesiredTransition
+	ClientStatus          event.ClientStatus
+	ClientDescription     string
+	TaskStates            map[string]*TaskState
+	DeploymentStatus      *struct{}
+	FollowupEvalID        event.ID
+	NextAllocation        event.ID
+	RescheduleTracker     *struct{}
+	PreemptedAllocations  []event.ID
+	PreemptedByAllocation event.ID
+	CreateIndex           uint64
+	ModifyIndex           uint64
+	CreateTime            int64 // Unix nanoseconds
+	ModifyTime            int64 // Unix nanoseconds
+}
+
+// DesiredTransition is what an operator or a drain asked of an allocation.
+type DesiredTransition struct {
+	Migrate, Reschedule, ForceReschedule, NoShutdownDelay, MigrateDisablePlacement *bool
+}
+
+// AllocatedResources is what an allocation holds of its node.
+type AllocatedResources struct {
+	Tasks          map[string]*AllocatedTask
+	TaskLifecycles map[string]*event.TaskLifecycle
+	Shared         AllocatedShared
+}
+
+// AllocatedTask is the part of one task.
+type AllocatedTask struct {
+	Cpu      AllocatedCPU
+	Memory   AllocatedMemory
+	Networks []event.NetworkResource
+	Devices  []struct{}
+}
+
+// AllocatedCPU is compute in MHz, and the cores held whole.
+type AllocatedCPU struct {
+	CpuShares     int64
+	ReservedCores []uint16
+}
+
+// AllocatedMemory is memory, and how far a task may go beyond it while there is room.
+type AllocatedMemory struct {
+	MemoryMB    int64
+	MemoryMaxMB int64
+}
+
+// AllocatedShared is what the tasks of an allocation share.
+type AllocatedShared struct {
+	Networks []event.NetworkResource
+	DiskMB   int64
+	Ports    []PortMapping
+}
+
+// PortMapping is a port that an allocation holds, and where it can be reached.
+type PortMapping struct {
+	Label  string `json:",omitempty"`
+	Value  int    `json:",omitempty"`
+	To     int    `json:",omitempty"`
+	HostIP string `json:",omitempty"`
+}
+
+// TaskState is what is known of one task.
+type TaskState struct {
+	State       event.TaskStatus
+	Failed      bool
+	Restarts    uint64
+	LastRestart event.Stamp
+	StartedAt   event.Stamp
+	FinishedAt  event.Stamp
+	Events      []TaskEvent // oldest first
+	Paused      string
+}
+
+// TaskEvent is one thing that happened to a task. The fields after Details say
+// again, for old scripts, what Details says.
+type TaskEvent struct {
+	Type           event.TaskEventType
+	Time           int64 // Unix nanoseconds
+	Message        string
+	DisplayMessage string
+	Details        map[string]string
+
+	FailsTask        bool
+	RestartReason    string
+	SetupError       string
+	DriverError      string
+	DriverMessage    string
+	ExitCode         int
+	Signal           int
+	KillReason       string
+	KillTimeout      time.Duration
+	KillError        string
+	StartDelay       int64 // nanoseconds
+	DownloadError    string
+	ValidationError  string
+	FailedSibling    string
+	TaskSignalReason string
+	TaskSignal       string
+}
+
+// NewAllocation shows an allocation as of s. Without job it leaves the job out.
+func NewAllocation(s *projections.State, a *projections.Allocation, job bool) *Allocation {
+	shown := &Allocation{
+		ID: a.ID, Namespace: a.Job.Namespace, EvalID: a.EvalID, Name: a.Name(),
+		NodeID: a.NodeID, NodeName: nodeName(s, a), JobID: a.Job.ID, TaskGroup: a.Group,
+		Metrics:       a.Metric,
+		DesiredStatus: a.Desired, DesiredDescription: a.DesiredDescription,
+		ClientStatus: a.Client, ClientDescription: event.ClientDescription(a.Client),
+		TaskStates:         taskStates(a),
+		PreviousAllocation: a.Previous, NextAllocation: a.Next,
+		CreateIndex: a.CreateIndex, ModifyIndex: a.ModifyIndex, AllocModifyIndex: a.AllocModifyIndex,
+		CreateTime: a.CreateTime, ModifyTime: a.ModifyTime,
+	}
+	if shown.Metrics == nil {
+		shown.Metrics = new(event.AllocMetric)
+	}
+	if job {
+		shown.Job = jobOf(s, a)
+	}
+	shown.AllocatedResources = allocated(s, a)
+	shown.addOldResources()
+	return shown
+}
+
+// NewAllocationStub shows an allocation in a list.
+func NewAllocationStub(s *projections.State, a *projections.Allocation, resources, states bool) *AllocationStub {
+	stub := &AllocationStub{
+		ID: a.ID, EvalID: a.EvalID, Name: a.Name(), Namespace: a.Job.Namespace,
+		NodeID: a.NodeID, NodeName: nodeName(s, a), JobID: a.Job.ID, JobType: a.Spec.Job.Type,
+		JobVersion: a.JobVersion, TaskGroup: a.Group,
+		DesiredStatus: a.Desired, DesiredDescription: a.DesiredDescription,
+		ClientStatus: a.Client, ClientDescription: event.ClientDescription(a.Client),
+		NextAllocation: a.Next,
+		CreateIndex:    a.CreateIndex, ModifyIndex: a.ModifyIndex,
+		CreateTime: a.CreateTime, ModifyTime: a.ModifyTime,
+	}
+	if resources {
+		stub.AllocatedResources = allocated(s, a)
+	}
+	if states {
+		stub.TaskStates = taskStates(a)
+	}
+	return stub
+}
+
+func nodeName(s *projections.State, a *projections.Allocation) string {
+	if n := s.Node(a.NodeID); n != nil {
+		return n.Info.Name
+	}
+	return ""
+}
+
+func taskStates(a *projections.Allocation) map[string]*TaskState {
+	states := make(map[string]*TaskState, len(a.Tasks))
+	for name, t := range a.Tasks {
+		state := &TaskState{
+			State: t.State, Failed: t.Failed, Restarts: t.Restarts,
+			LastRestart: t.LastRestart, StartedAt: t.StartedAt, FinishedAt: t.FinishedAt,
+			Events: make([]TaskEvent, 0, len(t.Events)),
+		}
+		if state.State == 0 {
+			state.State = event.TaskPending
+		}
+		for i := range t.Events {
+			state.Events = append(state.Events, newTaskEvent(&t.Events[i]))
+		}
+		states[name] = state
+	}
+	return states
+}
+
+func newTaskEvent(e *event.TaskEvent) TaskEvent {
+	detail := func(key string) string { return e.Details[key] }
+	number := func(key string) int {
+		n, _ := strconv.Atoi(detail(key)) // signals may be names: no number then
+		return n
+	}
+	message := e.Message()
+	shown := TaskEvent{
+		Type: e.Type, Time: e.Time, Message: message, DisplayMessage: message, Details: e.Details,
+		FailsTask:     detail(event.DetailFailsTask) == "true",
+		FailedSibling: detail(event.DetailFailedTask),
+	}
+	if shown.Details == nil {
+		shown.Details = map[string]string{}
+	}
+	switch e.Type {
+	case event.TaskTerminated:
+		shown.ExitCode, shown.Signal = number(event.DetailExitCode), number(event.DetailSignal)
+	case event.TaskRestarting, event.TaskNotRestarting, event.TaskRestartSignaled:
+		shown.RestartReason = detail(event.DetailReason)
+		shown.StartDelay = int64(number(event.DetailStartDelay))
+	case event.TaskSetupFailure:
+		shown.SetupError = detail(event.DetailError)
+	case event.TaskDriverFailure:
+		shown.DriverError = detail(event.DetailError)
+	case event.TaskDriverMessage:
+		shown.DriverMessage = detail(event.DetailMessage)
+	case event.TaskFailedValidation:
+		shown.ValidationError = detail(event.DetailError)
+	case event.TaskFailedArtifactDownload:
+		shown.DownloadError = detail(event.DetailError)
+	case event.TaskKilling:
+		shown.KillReason = detail(event.DetailReason)
+		shown.KillTimeout, _ = time.ParseDuration(detail(event.DetailKillTimeout)) // zero when the agent did not say
+	case event.TaskKilled:
+		shown.KillError = detail(event.DetailError)
+	case event.TaskSignaling:
+		shown.TaskSignalReason, shown.TaskSignal = detail(event.DetailReason), detail(event.DetailSignal)
+	}
+	return shown
+}
+
+// allocated shows what an allocation holds: each task's part as its spec says,
+// and the ports that the plan chose.
+func allocated(s *projections.State, a *projections.Allocation) *AllocatedResources {
+	group := a.Spec.Job.LookupGroup(a.Group)
+	held := &AllocatedResources{
+		Tasks:          make(map[string]*AllocatedTask, len(group.Tasks)),
+		TaskLifecycles: make(map[string]*event.TaskLifecycle, len(group.Tasks)),
+		Shared:         AllocatedShared{DiskMB: int64(group.EphemeralDisk.SizeMB)},
+	}
+	for _, t := range group.Tasks {
+		held.Tasks[t.Name] = &AllocatedTask{
+			Cpu:    AllocatedCPU{CpuShares: int64(t.Resources.CPU)},
+			Memory: AllocatedMemory{MemoryMB: int64(t.Resources.MemoryMB), MemoryMaxMB: int64(t.Resources.MemoryMaxMB)},
+		}
+		held.TaskLifecycles[t.Name] = t.Lifecycle
+	}
+	if len(group.Networks) == 0 {
+		return held
+	}
+	node := s.Node(a.NodeID)
+	asked := &group.Networks[0]
+	given := *asked
+	given.IP = hostIP(node, "")
+	given.Device = hostDevice(node)
+	given.ReservedPorts, given.DynamicPorts = nil, nil
+	for i, p := range a.Ports {
+		port := event.Port{Label: p.Label, Value: p.Value, To: p.To, HostNetwork: p.HostNetwork}
+		if port.HostNetwork == "" {
+			port.HostNetwork = "default"
+		}
+		if i < len(asked.ReservedPorts) {
+			given.ReservedPorts = append(given.ReservedPorts, port)
+		} else {
+			given.DynamicPorts = append(given.DynamicPorts, port)
+		}
+		held.Shared.Ports = append(held.Shared.Ports, PortMapping{
+			Label: p.Label, Value: p.Value, To: p.To, HostIP: hostIP(node, p.HostNetwork),
+		})
+	}
+	held.Shared.Networks = []event.NetworkResource{given}
+	return held
+}
+
+// hostIP is the node's address in a host network; "" and "default" name the one
+// that ports are bound to when a job says nothing.
+func hostIP(node *projections.Node, network string) string {
+	if node == nil {
+		return ""
+	}
+	if r := node.Info.NodeResources; r != nil && network != "" && network != "default" {
+		for _, n := range r.NodeNetworks {
+			for _, address := range n.Addresses {
+				if address.Alias == network {
+					return address.Address
+				}
+			}
+		}
+	}
+	return node.Address()
+}
+
+func hostDevice(node *projections.Node) string {
+	if node == nil || node.Info.NodeResources == nil {
+		return ""
+	}
+	for _, n := range node.Info.NodeResources.NodeNetworks {
+		for _, address := range n.Addresses {
+			if address.Alias == "default" {
+				return n.Device
+			}
+		}
+	}
+	return ""
+}
+
+// addOldResources says again what AllocatedResources says, in the shape that
+// scripts older than it read.
+func (a *Allocation) addOldResources() {
+	shared := &a.AllocatedResources.Shared
+	a.SharedResources = &event.Resources{DiskMB: int(shared.DiskMB), Networks: shared.Networks}
+	a.Resources = &event.Resources{DiskMB: int(shared.DiskMB), Networks: shared.Networks}
+	a.TaskResources = make(map[string]*event.Resources, len(a.AllocatedResources.Tasks))
+	for name, t := range a.AllocatedResources.Tasks {
+		task := &event.Resources{
+			CPU: int(t.Cpu.CpuShares), MemoryMB: int(t.Memory.MemoryMB), MemoryMaxMB: int(t.Memory.MemoryMaxMB),
+			Networks: shared.Networks,
+		}
+		a.TaskResources[name] = task
+		a.Resources.CPU += task.CPU
+		a.Resources.MemoryMB += task.MemoryMB
+		a.Resources.MemoryMaxMB += task.MemoryMaxMB
+	}
+}
