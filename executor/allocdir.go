@@ -1,0 +1,76 @@
+package executor
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"drover/eventlog/event"
+)
+
+// taskDirs are the directories of one task, as it sees them.
+type taskDirs struct {
+	alloc   string // <allocation>
+	shared  string // <allocation>/alloc
+	logs    string // <allocation>/alloc/logs
+	task    string // <allocation>/<task>
+	local   string // <allocation>/<task>/local
+	secrets string // <allocation>/<task>/secrets
+	private string // <allocation>/<task>/private, not for the task
+	tmp     string // <allocation>/<task>/tmp
+}
+
+func dirsOf(allocDir string, id event.ID, task string) taskDirs {
+	alloc := filepath.Join(allocDir, id.String())
+	shared := filepath.Join(alloc, sharedDirName)
+	own := filepath.Join(alloc, task)
+	return taskDirs{
+		alloc: alloc, shared: shared, logs: filepath.Join(shared, "logs"), task: own,
+		local: filepath.Join(own, "local"), secrets: filepath.Join(own, "secrets"),
+		private: filepath.Join(own, "private"), tmp: filepath.Join(own, "tmp"),
+	}
+}
+
+// sharedDirName is the directory that all tasks of an allocation share.
+const sharedDirName = "alloc"
+
+// buildAllocDir makes the directories of an allocation. One that is there is left as it is.
+func buildAllocDir(allocDir string, id event.ID, group *event.TaskGroup) error {
+	shared := dirsOf(allocDir, id, "x")
+	if err := os.Mkdir(shared.alloc, 0o755); err != nil && !os.IsExist(err) {
+		return err
+	}
+	dirs := []struct {
+		path string
+		mode os.FileMode
+	}{
+		{shared.shared, 0o777}, {filepath.Join(shared.shared, "data"), 0o777}, {shared.logs, 0o777},
+		{filepath.Join(shared.shared, "tmp"), 0o777},
+	}
+	for _, t := range group.Tasks {
+		if t.Name == "" || t.Name == "." || t.Name == ".." || t.Name == sharedDirName || strings.ContainsAny(t.Name, "/\x00") {
+			return fmt.Errorf("%q cannot be the name of a task's directory", t.Name)
+		}
+		d := dirsOf(allocDir, id, t.Name)
+		dirs = append(dirs, []struct {
+			path string
+			mode os.FileMode
+		}{
+			{d.task, 0o777}, {d.local, 0o777}, {d.secrets, 0o700}, {d.private, 0o700}, {d.tmp, os.ModeSticky | 0o777},
+		}...)
+	}
+	for _, d := range dirs {
+		err := os.Mkdir(d.path, 0o700)
+		if os.IsExist(err) {
+			continue
+		}
+		if err == nil && d.mode != 0o700 {
+			err = os.Chmod(d.path, d.mode) // what Mkdir does not do under an umask
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

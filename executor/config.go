@@ -1,0 +1,225 @@
+package executor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"drover/eventlog/event"
+	"drover/executor/driver"
+)
+
+// Config says what a node agent is and where it keeps things.
+type Config struct {
+	// StateDir holds what the agent must remember: identity, orders, handles. Absolute. Mode 0700.
+	StateDir string
+	// AllocDir holds the allocations' directories. Absolute. Mode 0711.
+	AllocDir string
+	// Servers are host:port of the servers' agent protocol (4647); the next one is tried when one fails. At least one,
+	// unless Connection is set.
+	Servers []string
+	// Connection replaces the HTTP connection to Servers; for tests and for an agent inside a server's process.
+	Connection Connection
+	// Dev makes an agent whose tasks end with it: Run destroys all allocations before it returns, and no identity is kept.
+	Dev bool
+
+	// Name is the node's name; "" is the host name.
+	Name string
+	// Region is what tasks see as NOMAD_REGION; "" is "global".
+	Region string
+	// Datacenter is the node's data center; "" is "dc1".
+	Datacenter string
+	// NodePool is the node's pool; "" is "default". "all" is refused.
+	NodePool string
+	// NodeClass is any word that jobs may ask for.
+	NodeClass string
+	// Meta are values that jobs may ask for.
+	Meta map[string]string
+	// HTTPAdvertise is host:port of the HTTP API that this node serves.
+	HTTPAdvertise string
+	// TLSEnabled says that HTTPAdvertise speaks HTTPS.
+	TLSEnabled bool
+
+	// NetworkInterface is the interface whose addresses tasks get; "" is the one with the default route.
+	NetworkInterface string
+	// NetworkSpeedMbit overrides the speed of that interface, in Mbit/s; 0 detects it.
+	NetworkSpeedMbit int
+	// CPUTotalMHz overrides the compute capacity of the machine, in MHz over all cores; 0 detects it.
+	CPUTotalMHz int64
+	// MemoryTotalMB overrides the memory of the machine, in MiB; 0 detects it.
+	MemoryTotalMB int64
+	// DiskTotalMB overrides the size of the file system of AllocDir, in MiB; 0 detects it.
+	DiskTotalMB int64
+	// Reserved is kept back from tasks.
+	Reserved Reserved
+	// MinDynamicPort and MaxDynamicPort bound the ports that are chosen for tasks; 0 is 20000 and 32000.
+	MinDynamicPort, MaxDynamicPort int
+	// HostNetworks are aliases of addresses, by name.
+	HostNetworks map[string]*event.HostNetwork
+	// HostVolumes are directories offered to tasks, by name.
+	HostVolumes map[string]*event.HostVolume
+	// NodeMaxAllocs bounds the allocations on the node; 0 is no limit.
+	NodeMaxAllocs int
+
+	// RawExecEnabled lets jobs run plain processes without isolation.
+	RawExecEnabled bool
+	// ShimPath is the task shim to use instead of the one that drover carries.
+	ShimPath string
+	// Drivers are further drivers, for tests.
+	Drivers []driver.Driver
+	// MaxKillTimeout caps the kill timeout of tasks; 0 is 30 s.
+	MaxKillTimeout time.Duration
+	// EnvDenylist are patterns of environment variables of the agent that tasks do not see; nil is a list of the usual
+	// names of credentials.
+	EnvDenylist []string
+
+	// Logger receives one line per transition; nil discards.
+	Logger *slog.Logger
+	// Hooks are called with what the agent does. Nil functions are not called.
+	Hooks Hooks
+	// Host is where facts about the machine are read; its zero value is the machine itself.
+	Host HostSources
+}
+
+// Reserved is what a machine keeps for itself.
+type Reserved struct {
+	CPUMHz   int64
+	MemoryMB int64
+	DiskMB   int64
+	// Ports are host ports that tasks may not have, as "22,80,8500-8600".
+	Ports string
+}
+
+// Hooks report what an agent does and let tests fail exactly one thing. They are called on the agent's own goroutines
+// and must return at once.
+type Hooks struct {
+	// FailDriver may fail a labelled driver call, see package driver.
+	FailDriver driver.Fail
+	// OnTaskStart is called after each start of a task: how long it took from the order, or from the restart timer, to the
+	// running program.
+	OnTaskStart func(took time.Duration, err error)
+	// OnReport is called after each attempt to send a report.
+	OnReport func(took time.Duration, deltas int, err error)
+	// OnOrders is called after each batch of orders was taken in.
+	OnOrders func(orders int, full bool)
+}
+
+// HostSources are where a fingerprint looks. Zero fields are the machine itself.
+type HostSources struct {
+	// Root is the file system that holds proc, sys and etc.
+	Root fs.FS
+	// Hostname is the machine's name.
+	Hostname func() (string, error)
+	// DiskBytes is the size of the file system that holds a path, and its device.
+	DiskBytes func(path string) (total uint64, device string, err error)
+	// Interfaces lists the network interfaces with their addresses.
+	Interfaces func() ([]HostInterface, error)
+}
+
+// HostInterface is one network interface.
+type HostInterface struct {
+	Name      string
+	MAC       string
+	Up        bool
+	Loopback  bool
+	Addresses []netip.Addr
+}
+
+// withDefaults replaces zeros that have a meaning.
+func (c Config) withDefaults() Config {
+	or := func(s *string, otherwise string) {
+		if *s == "" {
+			*s = otherwise
+		}
+	}
+	or(&c.Region, event.GlobalRegion)
+	or(&c.Datacenter, "dc1")
+	or(&c.NodePool, "default")
+	if c.MinDynamicPort == 0 && c.MaxDynamicPort == 0 {
+		c.MinDynamicPort, c.MaxDynamicPort = defaultMinDynamicPort, defaultMaxDynamicPort
+	}
+	if c.MaxKillTimeout == 0 {
+		c.MaxKillTimeout = defaultMaxKillTimeout
+	}
+	if c.EnvDenylist == nil {
+		c.EnvDenylist = defaultEnvDenylist
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Host = c.Host.withDefaults()
+	return c
+}
+
+func (c *Config) validate() error {
+	for _, d := range []struct{ name, path string }{{"state-dir", c.StateDir}, {"alloc-dir", c.AllocDir}} {
+		if !filepath.IsAbs(d.path) {
+			return fmt.Errorf("%s must be given as an absolute path: got %v", d.name, d.path)
+		}
+	}
+	if len(c.Servers) == 0 && c.Connection == nil {
+		return errors.New("a node agent needs the address of at least one server")
+	}
+	for _, s := range c.Servers {
+		if _, _, err := net.SplitHostPort(s); err != nil {
+			return fmt.Errorf("server address %q: %w", s, err)
+		}
+	}
+	if c.NodePool == "all" {
+		return errors.New(`invalid node pool: node is not allowed to register in node pool "all"`)
+	}
+	if strings.ContainsAny(c.Datacenter, "*\x00") {
+		return errors.New("datacenter contains invalid characters (null or '*')")
+	}
+	for key := range c.Meta {
+		for part := range strings.SplitSeq(key, ".") {
+			if part == "" {
+				return fmt.Errorf("invalid client meta key: %q", key)
+			}
+		}
+	}
+	if c.MinDynamicPort < 1 || c.MaxDynamicPort > 65535 || c.MinDynamicPort > c.MaxDynamicPort {
+		return fmt.Errorf("invalid dynamic port range: min_dynamic_port=%d and max_dynamic_port=%d", c.MinDynamicPort, c.MaxDynamicPort)
+	}
+	if err := validPorts(c.Reserved.Ports); err != nil {
+		return fmt.Errorf("reserved_ports %q: %w", c.Reserved.Ports, err)
+	}
+	if c.CPUTotalMHz < 0 || c.MemoryTotalMB < 0 || c.DiskTotalMB < 0 || c.Reserved.CPUMHz < 0 || c.Reserved.MemoryMB < 0 || c.Reserved.DiskMB < 0 {
+		return errors.New("resources of a node cannot be negative")
+	}
+	return nil
+}
+
+// validPorts checks a list such as "22,80,8500-8600".
+func validPorts(list string) error {
+	if list == "" {
+		return nil
+	}
+	for part := range strings.SplitSeq(list, ",") {
+		low, high, isRange := strings.Cut(strings.TrimSpace(part), "-")
+		if !isRange {
+			high = low
+		}
+		a, errA := strconv.ParseUint(low, 10, 16)
+		b, errB := strconv.ParseUint(high, 10, 16)
+		if errA != nil || errB != nil || a > b {
+			return fmt.Errorf("%q is neither a port nor a range of ports", part)
+		}
+	}
+	return nil
+}
+
+// defaultEnvDenylist keeps credentials of the agent away from tasks.
+var defaultEnvDenylist = []string{
+	"CONSUL_TOKEN", "CONSUL_HTTP_TOKEN", "CONSUL_HTTP_TOKEN_FILE", "NOMAD_TOKEN", "NOMAD_LICENSE", "NOMAD_LICENSE_PATH",
+	"DROVER_TOKEN", "VAULT_TOKEN", "CONSUL_LICENSE", "CONSUL_LICENSE_PATH", "VAULT_LICENSE", "VAULT_LICENSE_PATH",
+	"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS",
+	"GOOGLE_OAUTH_ACCESS_TOKEN",
+}

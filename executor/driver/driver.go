@@ -1,0 +1,122 @@
+// Package driver is the contract between the node agent and what can run a task: processes, containers, machines.
+//
+// Its promise: the agent knows drivers by this contract alone, and one contract test (package drivertest) runs against
+// each of them.
+//
+// A start is named by its Task.ID, which the agent writes down before it calls Start. So Recover finds a start even
+// when the agent died before it could keep the handle that Start returned.
+package driver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"drover/eventlog/event"
+)
+
+// Errors that a driver answers with, wrapped or bare.
+var (
+	// ErrNotFound says that there is no such start, and that it will not begin later either.
+	ErrNotFound = errors.New("task is not known to its driver")
+	// ErrEnded says that the task takes no signal because it has ended.
+	ErrEnded = errors.New("task has ended")
+	// ErrLost says that the task is gone and how it ended cannot be known. Nothing of it is left running.
+	ErrLost = errors.New("task was lost")
+)
+
+// Unrecoverable marks a start that fails the same way however often it is tried, such as a missing option.
+type Unrecoverable struct{ Err error }
+
+func (e Unrecoverable) Error() string { return e.Err.Error() }
+func (e Unrecoverable) Unwrap() error { return e.Err }
+
+// Invalid marks a task whose configuration the driver refuses. The task fails validation and is not tried again.
+type Invalid struct{ Err error }
+
+func (e Invalid) Error() string { return e.Err.Error() }
+func (e Invalid) Unwrap() error { return e.Err }
+
+// Driver runs tasks of one kind. All methods may be called from several goroutines.
+type Driver interface {
+	// Name is what job files call it.
+	Name() string
+	// Fingerprint says whether the driver can be used now, and node attributes. It must answer within milliseconds.
+	Fingerprint(ctx context.Context) event.DriverInfo
+	// KillSignal is the signal that asks a task to end when its job names none.
+	KillSignal() string
+	// Start runs the task. When it returns without error the task's program has begun.
+	Start(ctx context.Context, t *Task) (Running, error)
+	// Recover finds a start of an earlier agent, running or ended. handle is what Running.Handle gave, or nil if the agent
+	// died too early. Of t only ID, AllocID, Name and the directories need to be set. [ErrNotFound] when there is nothing.
+	Recover(ctx context.Context, t *Task, handle []byte) (Running, error)
+}
+
+// Running is one start of a task, from Start or Recover on until Destroy.
+type Running interface {
+	// Handle is what Recover needs, opaque to the agent.
+	Handle() []byte
+	// Wait waits for the end. [ErrLost] when it is not known how the task ended.
+	Wait(ctx context.Context) (Exit, error)
+	// Signal sends a signal, by name. [ErrEnded] when there is nobody to take it.
+	Signal(ctx context.Context, signal string) error
+	// Stop asks the task to end with the signal and forces it after the timeout. It may return before the end; Wait tells
+	// that. A task that has ended already is no error.
+	Stop(ctx context.Context, timeout time.Duration, signal string) error
+	// Destroy ends the task by force if it runs and removes what the driver keeps of it. It returns after the end.
+	Destroy(ctx context.Context) error
+	// Inspect says how the start stands.
+	Inspect(ctx context.Context) (Status, error)
+	// Usage samples what the task uses.
+	Usage(ctx context.Context) (Usage, error)
+}
+
+// Task is one start of one task, ready to run: everything is interpolated.
+type Task struct {
+	ID      string // "<allocation>/<task>/<start>", unique for ever
+	AllocID event.ID
+	Name    string
+	Config  map[string]any // the task's driver configuration, evaluated
+	Env     map[string]string
+	User    string // "" is the driver's default
+
+	StateDir string // directory of this start alone, for the driver to use; it survives the agent
+	TaskDir  string // <allocation>/<task>
+	LocalDir string // <allocation>/<task>/local
+	LogDir   string // <allocation>/alloc/logs; files are <task>.stdout.<n> and <task>.stderr.<n>
+
+	LogBytesMax  int64 // size at which a log file is full
+	LogFilesMax  int   // files kept of each stream
+	LogsDisabled bool
+
+	CPUMHz   int64
+	MemoryMB int64
+}
+
+// Exit is how a task ended.
+type Exit struct {
+	Code      int
+	Signal    int // number of the signal that ended it, or 0
+	OOMKilled bool
+	Time      time.Time // zero if not known
+	Error     string    // the driver's words, if any
+}
+
+// Successful reports whether the task ended as it should.
+func (e Exit) Successful() bool { return e.Code == 0 && e.Signal == 0 && !e.OOMKilled && e.Error == "" }
+
+// Status is how a start stands.
+type Status struct {
+	Ended bool
+	PID   int // first process, or 0 if the driver knows none
+	Exit  Exit
+}
+
+// Usage is a sample of what a task uses.
+type Usage struct {
+	Time     time.Time
+	RSSBytes uint64
+	UserTime time.Duration // processor time since the start of the processes that run now
+	SysTime  time.Duration
+	PIDs     []int
+}

@@ -1,0 +1,58 @@
+package executor
+
+import "time"
+
+const (
+	// defaultMinDynamicPort and defaultMaxDynamicPort are what jobs of the field expect; they lie below the range that
+	// Linux takes ports from for outgoing connections (32768 and up).
+	defaultMinDynamicPort = 20000
+	defaultMaxDynamicPort = 32000
+	// defaultMaxKillTimeout keeps one job from blocking a drain for long.
+	defaultMaxKillTimeout = 30 * time.Second
+
+	// urgentWindow gathers changes of client status into one report. It must be short, a deployment waits for it, but
+	// tasks of one group start within a few ms of each other.
+	urgentWindow = 2 * time.Millisecond
+	// eventWindow gathers task events that change no client status: nobody decides anything on them.
+	eventWindow = 200 * time.Millisecond
+	// reportDeltasMax bounds one report, and with it one record of the log: a delta is some hundreds of bytes, an append at
+	// most 512 KB.
+	reportDeltasMax = 256
+
+	// retryMin and retryMax bound the wait after a failed call of a server: short at first, so that a server which just
+	// restarts is found at once, and long enough in the end that a fleet does not drown one that comes up.
+	retryMin = 100 * time.Millisecond
+	retryMax = 15 * time.Second
+	// callTimeout bounds a register, heartbeat or report; a server answers only after its commit.
+	callTimeout = 30 * time.Second
+	// streamSilenceMax is how long an order stream may say nothing: three missed signs of life.
+	streamSilenceMax = 30 * time.Second
+	// orderBatchBytesMax bounds a frame of the order stream. A full list of a thousand allocations with their jobs is
+	// below 10 MB.
+	orderBatchBytesMax = 64 << 20
+	// answerBytesMax bounds an answer to the other calls.
+	answerBytesMax = 1 << 20
+	// heartbeatDefault is used until a server names a time to live.
+	heartbeatDefault = 10 * time.Second
+
+	// driverRetries, driverRetryMin and driverRetryMax repeat a stop that the driver failed: a task that cannot be stopped
+	// holds its room for ever.
+	driverRetries  = 5
+	driverRetryMin = 5 * time.Second
+	driverRetryMax = 2 * time.Minute
+
+	// stateFileBytesMax bounds what is read as a state file; a job is at most a few MB.
+	stateFileBytesMax = 64 << 20
+	// inboxLength lets bursts of observations in without blocking who saw them.
+	inboxLength = 64
+	// restoreParallel bounds how many allocations are recovered at a time after a restart; each needs a few descriptors.
+	restoreParallel = 16
+
+	// logFrameBytes is the most data in one frame of a followed file.
+	logFrameBytes = 64 << 10
+	// logHeartbeat is how often a followed file that does not grow shows a sign of life.
+	logHeartbeat = time.Second
+	// logPoll is how often a followed file is looked at. The file system's notices are not used: they are lost on many
+	// network and overlay file systems.
+	logPoll = 50 * time.Millisecond
+)

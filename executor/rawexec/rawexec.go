@@ -1,0 +1,268 @@
+// Package rawexec runs tasks as plain processes of the machine, without isolation, each under a shim of its own.
+//
+// Its promise: a task that was started is never started a second time because the agent died, and its exit status and
+// output are not missed while no agent runs.
+package rawexec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"drover/eventlog/event"
+	"drover/executor/driver"
+	"drover/executor/shim"
+	"drover/executor/shim/proctree"
+	"drover/executor/shim/wire"
+)
+
+// Name is what job files call the driver.
+const Name = "raw_exec"
+
+// Driver is the raw_exec driver.
+type Driver struct {
+	// Shim is the path of the shim's binary, see [shim.Extract].
+	Shim string
+}
+
+// Name implements driver.Driver.
+func (d *Driver) Name() string { return Name }
+
+// KillSignal implements driver.Driver.
+func (d *Driver) KillSignal() string { return "SIGINT" }
+
+// Fingerprint implements driver.Driver.
+func (d *Driver) Fingerprint(context.Context) event.DriverInfo {
+	return driver.Healthy(time.Now(), map[string]string{"driver.raw_exec": "1"})
+}
+
+// marker is the environment by which processes of a task are recognized.
+func marker(t *driver.Task) []string {
+	return []string{"NOMAD_ALLOC_ID=" + t.AllocID.String(), "NOMAD_TASK_NAME=" + t.Name}
+}
+
+// Start implements driver.Driver.
+func (d *Driver) Start(_ context.Context, t *driver.Task) (driver.Running, error) {
+	spec, err := d.spec(t)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(t.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make state directory: %w", err)
+	}
+	p, err := shim.Start(d.Shim, t.StateDir, spec, marker(t)...)
+	if err != nil {
+		return nil, err
+	}
+	return &running{p: p, dir: t.StateDir}, nil
+}
+
+// spec is what the shim is to run.
+func (d *Driver) spec(t *driver.Task) (wire.Spec, error) {
+	o := driver.OptionsOf(t.Config)
+	command, args, workDir := o.String("command"), o.Strings("args"), o.String("work_dir")
+	oomScore, setOOMScore := o.Int("oom_score_adj")
+	denied := o.Strings("denied_envvars")
+	o.Ignore("cgroup_v1_override", "cgroup_v2_override")
+	if err := o.Err(); err != nil {
+		return wire.Spec{}, err
+	}
+	if command == "" {
+		return wire.Spec{}, driver.Invalid{Err: errors.New(`option "command" is required`)}
+	}
+	if workDir != "" && !filepath.IsAbs(workDir) {
+		return wire.Spec{}, driver.Invalid{Err: fmt.Errorf("work_dir must be an absolute path: %q", workDir)}
+	}
+	if workDir == "" {
+		workDir = t.TaskDir
+	}
+	path, err := lookup(t, command)
+	if err != nil {
+		return wire.Spec{}, err
+	}
+	spec := wire.Spec{
+		Path: path, Args: append([]string{command}, args...), Dir: workDir,
+		LogDir: t.LogDir, LogName: t.Name, LogBytesMax: t.LogBytesMax, LogFilesMax: t.LogFilesMax, LogsDisabled: t.LogsDisabled,
+		SetOOMScoreAdj: setOOMScore, OOMScoreAdj: oomScore,
+	}
+	for name, value := range t.Env {
+		if !slices.ContainsFunc(denied, func(pattern string) bool {
+			match, err := filepath.Match(pattern, name)
+			return err == nil && match
+		}) {
+			spec.Env = append(spec.Env, name+"="+value)
+		}
+	}
+	slices.Sort(spec.Env)
+	if t.User != "" {
+		if err := setUser(&spec, t.User); err != nil {
+			return wire.Spec{}, err
+		}
+	}
+	return spec, nil
+}
+
+// lookup finds the program: in the task's local directory, in its directory, as an absolute path, in the agent's PATH.
+func lookup(t *driver.Task, command string) (string, error) {
+	if filepath.IsAbs(command) {
+		return command, nil
+	}
+	for _, dir := range []string{t.LocalDir, t.TaskDir} {
+		path := filepath.Join(dir, command)
+		if rel, err := filepath.Rel(dir, path); err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
+			continue
+		}
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			if info.Mode().Perm()&0o111 == 0 {
+				if err := os.Chmod(path, info.Mode().Perm()|0o555); err != nil {
+					return "", fmt.Errorf("make %s executable: %w", path, err)
+				}
+			}
+			return path, nil
+		}
+	}
+	path, err := exec.LookPath(command)
+	if err != nil {
+		return "", fmt.Errorf("find program %q: %w", command, errors.Unwrap(err))
+	}
+	return filepath.Abs(path)
+}
+
+// setUser makes the task run as a user of the machine, with all its groups.
+func setUser(spec *wire.Spec, name string) error {
+	u, err := user.Lookup(name)
+	if err != nil {
+		if u, err = user.LookupId(name); err != nil {
+			return fmt.Errorf("find user %q: %w", name, err)
+		}
+	}
+	number := func(s string) uint32 { n, _ := strconv.ParseUint(s, 10, 32); return uint32(n) }
+	spec.UID, spec.GID = number(u.Uid), number(u.Gid)
+	if int(spec.UID) == os.Getuid() {
+		return nil // no privilege is needed to stay who one is
+	}
+	spec.SetUser = true
+	groups, err := u.GroupIds()
+	if err != nil {
+		return fmt.Errorf("find groups of user %q: %w", name, err)
+	}
+	for _, g := range groups {
+		spec.Groups = append(spec.Groups, number(g))
+	}
+	return nil
+}
+
+// Recover implements driver.Driver. The state directory tells everything, so the handle is not needed.
+func (d *Driver) Recover(_ context.Context, t *driver.Task, _ []byte) (driver.Running, error) {
+	p, err := shim.Attach(t.StateDir, marker(t)...)
+	if errors.Is(err, shim.ErrNeverStarted) {
+		return nil, driver.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &running{p: p, dir: t.StateDir}, nil
+}
+
+type running struct {
+	p   *shim.Process
+	dir string
+}
+
+// Handle implements driver.Running.
+func (r *running) Handle() []byte { return r.p.Task().Message().Encode() }
+
+// Wait implements driver.Running.
+func (r *running) Wait(ctx context.Context) (driver.Exit, error) {
+	exit, err := r.p.Wait(ctx)
+	if errors.Is(err, shim.ErrLost) {
+		return driver.Exit{Time: time.Unix(0, exit.Time)}, fmt.Errorf("%w: %w", driver.ErrLost, err)
+	}
+	if err != nil {
+		return driver.Exit{}, err
+	}
+	return driver.Exit{Code: exit.Code, Signal: exit.Signal, Time: time.Unix(0, exit.Time), Error: exit.Error}, nil
+}
+
+// Signal implements driver.Running.
+func (r *running) Signal(_ context.Context, name string) error {
+	s, err := driver.ParseSignal(name)
+	if err != nil {
+		return err
+	}
+	if err := r.p.Signal(s); !errors.Is(err, shim.ErrEnded) {
+		return err
+	}
+	return driver.ErrEnded
+}
+
+// Stop implements driver.Running.
+func (r *running) Stop(_ context.Context, timeout time.Duration, name string) error {
+	s, err := driver.ParseSignal(name)
+	if err != nil {
+		return err
+	}
+	if err := r.p.Stop(s, timeout); !errors.Is(err, shim.ErrEnded) {
+		return err
+	}
+	return nil
+}
+
+// Destroy implements driver.Running.
+func (r *running) Destroy(ctx context.Context) error {
+	if err := r.Stop(ctx, 0, "SIGKILL"); err != nil {
+		return err
+	}
+	if _, err := r.p.Wait(ctx); err != nil && !errors.Is(err, shim.ErrLost) {
+		return err
+	}
+	if err := os.RemoveAll(r.dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove state directory: %w", err)
+	}
+	return nil
+}
+
+// Inspect implements driver.Running.
+func (r *running) Inspect(ctx context.Context) (driver.Status, error) {
+	status := driver.Status{PID: r.p.PID(), Ended: r.p.Ended()}
+	if status.Ended {
+		var err error
+		if status.Exit, err = r.Wait(ctx); err != nil && !errors.Is(err, driver.ErrLost) {
+			return status, err
+		}
+	}
+	return status, nil
+}
+
+// tick is the unit of processor time in /proc, fixed in the kernel's interface.
+const tick = time.Second / 100
+
+// Usage implements driver.Running: the task's first process and all below it.
+func (r *running) Usage(context.Context) (driver.Usage, error) {
+	usage := driver.Usage{Time: time.Now()}
+	task := r.p.Task()
+	all := proctree.All()
+	for _, s := range all {
+		if s.PID != task.PID || s.Start != task.Start {
+			continue
+		}
+		for _, s := range append(proctree.Descendants(all, s.PID), s) {
+			usage.PIDs = append(usage.PIDs, s.PID)
+			usage.RSSBytes += uint64(max(s.RSSPages, 0)) * uint64(os.Getpagesize())
+			usage.UserTime += time.Duration(s.UserTick) * tick
+			usage.SysTime += time.Duration(s.SysTick) * tick
+		}
+		slices.Sort(usage.PIDs)
+		return usage, nil
+	}
+	return usage, driver.ErrEnded
+}

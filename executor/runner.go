@@ -1,0 +1,518 @@
+package executor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"drover/eventlog/event"
+	"drover/executor/driver"
+)
+
+// runner is the shell of one allocation: a goroutine that feeds observations to the step function, keeps the state on
+// disk, and does what the actions say.
+type runner struct {
+	id    event.ID
+	env   *runnerEnv
+	dir   string // of state files
+	inbox chan observation
+	quit  chan struct{} // closed when the runner is to stop without touching its tasks
+	gone  chan struct{} // closed when loop has returned
+	ended chan struct{} // closed when nothing of the allocation runs or will run
+
+	// Owned by loop.
+	state     *allocState
+	rules     allocRules
+	saved     []byte              // state as it is on disk
+	destroy   bool                // remove everything once it has ended
+	preparing bool                // the directory is being built
+	acked     map[string]int64    // time of the newest acknowledged event, by task
+	tasks     map[string]*running // newest start of each task that has one
+
+	mu    sync.Mutex // guards what follows, which handlers read
+	order event.Order
+	job   *event.Job
+	group *event.TaskGroup
+	view  allocView
+}
+
+// running is one start of a task that a driver knows.
+type running struct {
+	start  uint64
+	driver driver.Running
+}
+
+// allocView is what others may see of an allocation.
+type allocView struct {
+	status  event.ClientStatus
+	started map[string]bool // tasks that were started at least once
+	live    map[string]driver.Running
+}
+
+// runnerEnv is what runners share.
+type runnerEnv struct {
+	cfg     *Config
+	log     *slog.Logger
+	node    *event.Node
+	drivers map[string]driver.Driver
+	hostEnv []string
+	// wait returns when the allocations of this node with these IDs have ended, or are not known.
+	wait func(ctx context.Context, ids []event.ID) error
+	// report hands on what changed.
+	report func(event.AllocDelta)
+	// destroyed tells that nothing is left of an allocation.
+	destroyed func(event.ID)
+}
+
+// Observations that only the shell knows.
+type (
+	obsOrder struct {
+		order event.Order
+		job   *event.Job
+	}
+	obsDestroy struct{}
+	// obsFull asks for a report of everything.
+	obsFull struct{ done chan<- struct{} }
+	// obsAcked says that events up to these times were recorded.
+	obsAcked struct{ times map[string]int64 }
+)
+
+// Names of the files in an allocation's state directory.
+const (
+	fileOrder = "order"
+	fileJob   = "job"
+	fileState = "state"
+	fileAcked = "acked"
+)
+
+func newRunner(env *runnerEnv, dir string, order event.Order, job *event.Job) (*runner, error) {
+	group := job.LookupGroup(order.Group)
+	if group == nil {
+		return nil, fmt.Errorf("job %s has no group %q", order.Job, order.Group)
+	}
+	r := &runner{
+		id: order.ID, env: env, dir: dir, inbox: make(chan observation, inboxLength),
+		quit: make(chan struct{}), gone: make(chan struct{}), ended: make(chan struct{}),
+		acked: map[string]int64{}, tasks: map[string]*running{}, order: order, job: job, group: group,
+		rules: rulesOf(job, group, env.cfg.MaxKillTimeout),
+	}
+	r.state = newAllocState(&r.rules)
+	r.view = allocView{status: event.ClientPending, started: map[string]bool{}, live: map[string]driver.Running{}}
+	return r, nil
+}
+
+// send hands an observation to the runner. It does not wait for its effect.
+func (r *runner) send(what any) {
+	select {
+	case r.inbox <- observation{At: time.Now(), Chance: rand.Uint64(), What: what}:
+	case <-r.gone:
+	}
+}
+
+// loop is the runner's goroutine.
+func (r *runner) loop() {
+	defer close(r.gone)
+	r.refresh()
+	for {
+		select {
+		case o := <-r.inbox:
+			if r.handle(o) {
+				return
+			}
+		case <-r.quit:
+			return
+		}
+	}
+}
+
+// handle takes one observation; it is true when nothing is left to do, ever.
+func (r *runner) handle(o observation) bool {
+	switch what := o.What.(type) {
+	case obsOrder:
+		r.takeOrder(o, what)
+	case obsDestroy:
+		r.destroy = true
+		r.step(o, obsStop{})
+	case obsFull:
+		r.reportFull()
+		close(what.done)
+	case obsRunning:
+		r.tasks[what.Task] = &running{start: what.Start, driver: what.driver}
+		r.step(o, what.obsStarted)
+	case obsStartFailed:
+		go os.RemoveAll(r.startDir(what.Task, what.Start))
+		r.step(o, what)
+	case obsAcked:
+		maps.Copy(r.acked, what.times)
+		if err := saveState(filepath.Join(r.dir, fileAcked), r.acked, false); err != nil {
+			r.env.log.Error("cannot keep what was reported", "alloc", r.id, "err", err)
+		}
+	default:
+		r.step(o, o.What)
+	}
+	if r.destroy && r.state.ended() && !r.preparing {
+		r.remove()
+		return true
+	}
+	return false
+}
+
+// takeOrder applies an order that is new or newer than the one before.
+func (r *runner) takeOrder(o observation, what obsOrder) {
+	r.mu.Lock()
+	if what.job != r.job {
+		if group := what.job.LookupGroup(what.order.Group); group != nil && sameTasks(group, r.group) {
+			r.job, r.group = what.job, group
+			r.rules = rulesOf(what.job, group, r.env.cfg.MaxKillTimeout)
+		}
+	}
+	r.order = what.order
+	r.mu.Unlock()
+	if what.order.Desired != event.DesiredRun {
+		r.step(o, obsStop{})
+		return
+	}
+	r.step(o, obsContact{})
+	if !r.state.Begun && !r.state.Stopping && !r.preparing {
+		r.preparing = true
+		go r.prepare(what.order, r.group)
+	}
+}
+
+// sameTasks reports whether an order in place keeps the tasks that there are.
+func sameTasks(a, b *event.TaskGroup) bool {
+	if len(a.Tasks) != len(b.Tasks) {
+		return false
+	}
+	for i := range a.Tasks {
+		if a.Tasks[i].Name != b.Tasks[i].Name {
+			return false
+		}
+	}
+	return true
+}
+
+// prepare waits for predecessors and builds the directory.
+func (r *runner) prepare(order event.Order, group *event.TaskGroup) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-r.quit:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	waitFor := order.WaitFor
+	if !order.Previous.IsZero() && (group.EphemeralDisk.Sticky || group.EphemeralDisk.Migrate) {
+		waitFor = append(append([]event.ID(nil), waitFor...), order.Previous)
+	}
+	if err := r.env.wait(ctx, waitFor); err != nil {
+		return
+	}
+	if err := buildAllocDir(r.env.cfg.AllocDir, r.id, group); err != nil {
+		r.send(obsSetupFailed{Err: err})
+		return
+	}
+	r.send(obsBegin{})
+}
+
+// step feeds the step function and does what it asks for.
+func (r *runner) step(o observation, what any) {
+	o.What = what
+	switch what.(type) {
+	case obsBegin, obsSetupFailed:
+		r.preparing = false
+	}
+	before, wasEnded := r.state.status(), r.state.ended()
+	actions := r.state.step(&r.rules, o)
+	exit, isExit := what.(obsExited)
+	// The state is on disk before anything is done: a start that an agent may have asked for is looked for by the next
+	// one. It must survive a power cut only when something ended, because what runs does not survive it either.
+	if err := r.save(isExit || r.state.ended() != wasEnded); err != nil {
+		r.env.log.Error("cannot keep state", "alloc", r.id, "err", err)
+	}
+	if isExit {
+		r.release(exit)
+	}
+	r.act(actions)
+	r.refresh()
+	delta := event.AllocDelta{ID: r.id, Client: r.state.status()}
+	for _, a := range actions {
+		if e, ok := a.(actEvent); ok {
+			if delta.Tasks == nil {
+				delta.Tasks = map[string]*event.TaskState{}
+			}
+			t, ok := delta.Tasks[e.Task]
+			if !ok {
+				t = new(event.TaskState)
+				*t = r.state.task(e.Task).State
+				t.Events = nil
+				delta.Tasks[e.Task] = t
+			}
+			t.Events = append(t.Events, e.Event)
+		}
+	}
+	if delta.Client != before || delta.Tasks != nil || r.state.ended() != wasEnded {
+		for _, t := range r.state.Tasks { // a task that ended without an event of its own
+			if _, ok := delta.Tasks[t.Name]; !ok && t.Phase == phaseDead {
+				if delta.Tasks == nil {
+					delta.Tasks = map[string]*event.TaskState{}
+				}
+				state := t.State
+				state.Events = nil
+				delta.Tasks[t.Name] = &state
+			}
+		}
+		r.env.report(delta)
+	}
+	if r.state.ended() && !wasEnded {
+		close(r.ended)
+		r.env.log.Info("allocation ended", "alloc", r.id, "status", r.state.status().String())
+	}
+}
+
+func (r *runner) save(sync bool) error {
+	b, err := encodeState(r.state)
+	if err != nil || bytes.Equal(b, r.saved) {
+		return err
+	}
+	r.saved = b
+	return writeFile(filepath.Join(r.dir, fileState), b, sync)
+}
+
+// release lets go of a start that has ended; its end is in the state.
+func (r *runner) release(exit obsExited) {
+	if t := r.tasks[exit.Task]; t != nil && t.start == exit.Start {
+		delete(r.tasks, exit.Task)
+		go func() {
+			if err := t.driver.Destroy(context.Background()); err != nil {
+				r.env.log.Warn("cannot clean up after task", "alloc", r.id, "task", exit.Task, "err", err)
+			}
+		}()
+	}
+}
+
+func (r *runner) act(actions []action) {
+	for _, a := range actions {
+		switch a := a.(type) {
+		case actEvent:
+		case actStart:
+			go r.start(a)
+		case actStop:
+			if t := r.tasks[a.Task]; t != nil && t.start == a.Start {
+				go r.stop(a, t.driver)
+			}
+		case actTimer:
+			r.after(a.After, obsTimer{Task: a.Task, Start: a.Start, Kind: a.Kind})
+		case actGroupDelay:
+			r.after(a.After, obsGroupDelay{})
+		default:
+			panic(fmt.Sprintf("unknown action %T", a))
+		}
+	}
+}
+
+func (r *runner) after(d time.Duration, what any) {
+	time.AfterFunc(d, func() { r.send(what) })
+}
+
+// obsRunning brings the driver's object with the news that a task runs.
+type obsRunning struct {
+	obsStarted
+	driver driver.Running
+}
+
+// start runs on its own goroutine: it makes the task ready and asks the driver to start it.
+func (r *runner) start(a actStart) {
+	begin := time.Now()
+	t, d, err := r.task(a.Task, a.Start)
+	var started driver.Running
+	if err == nil {
+		started, err = d.Start(context.Background(), t)
+	}
+	if hook := r.env.cfg.Hooks.OnTaskStart; hook != nil {
+		hook(time.Since(begin), err)
+	}
+	if err != nil && d != nil && !errors.As(err, &driver.Unrecoverable{}) && !errors.As(err, &driver.Invalid{}) {
+		// Perhaps only the answer was lost: what runs must not be started a second time.
+		if found, findErr := d.Recover(context.Background(), t, nil); findErr == nil {
+			r.env.log.Warn("start of task failed, but the task is there", "alloc", r.id, "task", a.Task, "err", err)
+			started, err = found, nil
+		}
+	}
+	if err != nil {
+		r.send(obsStartFailed{Task: a.Task, Start: a.Start, Err: err})
+		return
+	}
+	r.follow(a.Task, a.Start, started)
+}
+
+// follow tells that a start runs and, later, that it has ended.
+func (r *runner) follow(task string, start uint64, d driver.Running) {
+	r.send(obsRunning{obsStarted{Task: task, Start: start, Handle: d.Handle()}, d})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-r.gone:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	exit, err := d.Wait(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	lost := ""
+	if err != nil {
+		lost = err.Error()
+	}
+	r.send(obsExited{Task: task, Start: start, Exit: exit, Lost: lost})
+}
+
+// stop runs on its own goroutine: a driver that fails is asked again, with growing patience.
+func (r *runner) stop(a actStop, d driver.Running) {
+	signal := a.Signal
+	if signal == "" {
+		r.mu.Lock()
+		signal = "SIGTERM"
+		if t := r.group.LookupTask(a.Task); t != nil {
+			if known, ok := r.env.drivers[t.Driver]; ok {
+				signal = known.KillSignal()
+			}
+		}
+		r.mu.Unlock()
+	}
+	wait := driverRetryMin
+	for range driverRetries {
+		err := d.Stop(context.Background(), a.Timeout, signal)
+		if err == nil {
+			return
+		}
+		r.env.log.Warn("cannot stop task", "alloc", r.id, "task", a.Task, "err", err)
+		select {
+		case <-time.After(wait):
+		case <-r.gone:
+			return
+		}
+		wait = min(4*wait, driverRetryMax)
+	}
+	if err := d.Stop(context.Background(), 0, "SIGKILL"); err != nil {
+		r.env.log.Error("task cannot be stopped", "alloc", r.id, "task", a.Task, "err", err)
+	}
+}
+
+// startDir is the state directory of one start.
+func (r *runner) startDir(task string, start uint64) string {
+	return filepath.Join(r.dir, "task-"+task+"-"+strconv.FormatUint(start, 10))
+}
+
+// bareTask is what a driver needs to find a start again.
+func (r *runner) bareTask(name string, start uint64) *driver.Task {
+	dirs := dirsOf(r.env.cfg.AllocDir, r.id, name)
+	return &driver.Task{
+		ID: fmt.Sprintf("%s/%s/%08x", r.id, name, start), AllocID: r.id, Name: name,
+		StateDir: r.startDir(name, start), TaskDir: dirs.task, LocalDir: dirs.local, LogDir: dirs.logs,
+	}
+}
+
+// task makes one start ready: everything interpolated.
+func (r *runner) task(name string, start uint64) (*driver.Task, driver.Driver, error) {
+	r.mu.Lock()
+	order, job, group := r.order, r.job, r.group
+	r.mu.Unlock()
+	t := group.LookupTask(name)
+	d, ok := r.env.drivers[t.Driver]
+	if !ok {
+		return nil, nil, driver.Unrecoverable{Err: fmt.Errorf("driver %q is not available on this node", t.Driver)}
+	}
+	dirs := dirsOf(r.env.cfg.AllocDir, r.id, name)
+	env := buildTaskEnv(envInput{
+		node: r.env.node, region: r.env.cfg.Region, order: &order, job: job, group: group, task: t, dirs: dirs,
+		hostEnv: r.env.hostEnv, deny: r.env.cfg.EnvDenylist,
+	})
+	config, err := evaluateConfig(t.Config, env)
+	if err != nil {
+		return nil, nil, err
+	}
+	ready := r.bareTask(name, start)
+	ready.Config, ready.Env, ready.User = config, env.vars, env.interpolate(t.User)
+	ready.LogBytesMax, ready.LogFilesMax = int64(t.LogConfig.MaxFileSizeMB)<<20, t.LogConfig.MaxFiles
+	ready.LogsDisabled = t.LogConfig.Disabled
+	ready.CPUMHz, ready.MemoryMB = int64(t.Resources.CPU), int64(t.Resources.MemoryMB)
+	if ready.User != "" {
+		if err := giveTo(ready.User, dirs.secrets); err != nil {
+			return nil, nil, driver.Unrecoverable{Err: err}
+		}
+	}
+	return ready, d, nil
+}
+
+// giveTo lets the task's user use a directory that is closed to others.
+func giveTo(name, dir string) error {
+	u, err := user.Lookup(name)
+	if err != nil {
+		if u, err = user.LookupId(name); err != nil {
+			return fmt.Errorf("find user %q: %w", name, err)
+		}
+	}
+	uid, _ := strconv.Atoi(u.Uid)
+	gid, _ := strconv.Atoi(u.Gid)
+	if uid == os.Getuid() {
+		return nil
+	}
+	return os.Chown(dir, uid, gid)
+}
+
+// refresh shows others how things stand.
+func (r *runner) refresh() {
+	view := allocView{status: r.state.status(), started: map[string]bool{}, live: map[string]driver.Running{}}
+	for _, t := range r.state.Tasks {
+		view.started[t.Name] = t.State.StartedAt != 0
+	}
+	for name, t := range r.tasks {
+		view.live[name] = t.driver
+	}
+	r.mu.Lock()
+	r.view = view
+	r.mu.Unlock()
+}
+
+// reportFull reports every task with the events that were not acknowledged.
+func (r *runner) reportFull() {
+	delta := event.AllocDelta{ID: r.id, Client: r.state.status(), Tasks: map[string]*event.TaskState{}}
+	for _, t := range r.state.Tasks {
+		state := t.State
+		state.Events = nil
+		for _, e := range t.State.Events {
+			if e.Time > r.acked[t.Name] {
+				state.Events = append(state.Events, e)
+			}
+		}
+		delta.Tasks[t.Name] = &state
+	}
+	r.env.report(delta)
+}
+
+// remove leaves nothing of the allocation.
+func (r *runner) remove() {
+	for _, dir := range []string{filepath.Join(r.env.cfg.AllocDir, r.id.String()), r.dir} {
+		if err := os.RemoveAll(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			r.env.log.Error("cannot remove allocation", "alloc", r.id, "err", err)
+		}
+	}
+	r.env.log.Info("allocation removed", "alloc", r.id)
+	r.env.destroyed(r.id)
+}
