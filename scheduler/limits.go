@@ -1,0 +1,62 @@
+package scheduler
+
+import "time"
+
+const (
+	// attemptsService and attemptsBatch are how often an evaluation is tried
+	// without any progress before it is given up; batch work can wait, and its
+	// blocked evaluation takes over.
+	attemptsService = 5
+	attemptsBatch   = 2
+
+	// planBytesMax bounds the size of a plan as estimated by the weights below.
+	// One append takes 512 KB; a larger decision is several plans, and the
+	// evaluation stays open until the last.
+	planBytesMax = 384 << 10
+
+	// Upper bounds of the encoded bytes of one part of a plan.
+	placementBytes = 56 // with two ports and a predecessor, and its node's ID
+	portBytes      = 3
+	stopBytes      = 72
+	inPlaceBytes   = 18
+
+	// scoresKept is how many of the best nodes a decision names.
+	scoresKept = 5
+
+	// portDraws is how many ports are drawn before free ones are searched for
+	// one by one. Draws keep neighbours' numbers apart, so that a port just given
+	// back is not the next one handed out.
+	portDraws = 20
+
+	// heartbeatTTLMin is the shortest time between two heartbeats of a node.
+	heartbeatTTLMin = 10 * time.Second
+
+	// heartbeatsPerSecond bounds the heartbeats that all nodes together send.
+	heartbeatsPerSecond = 50
+
+	// heartbeatGrace is how late a heartbeat may be: a busy node or network is
+	// not a dead one.
+	heartbeatGrace = 10 * time.Second
+
+	// heartbeatTick is how often deadlines are looked at, and pauseMin how long
+	// after the last look a tick means that this process stood still and can
+	// have missed heartbeats that were sent.
+	heartbeatTick = time.Second
+	pauseMin      = 5 * heartbeatTick
+
+	// markDownMax is how many nodes are declared down in one command, so that it
+	// stays well inside one append.
+	markDownMax = 1000
+
+	// unblockMax is the same for evaluations that are woken.
+	unblockMax = 1000
+
+	// retryFirst and retryMax bound the wait before a command is sent again that
+	// was neither accepted nor refused (no leader, for instance).
+	retryFirst = 50 * time.Millisecond
+	retryMax   = 2 * time.Second
+
+	// attemptsRetry is how long an evaluation rests that was blocked because its
+	// plans were refused too often: its trouble was contention, not room.
+	attemptsRetry = time.Minute
+)

@@ -1,0 +1,174 @@
+package scheduler
+
+import (
+	"cmp"
+	"slices"
+
+	"drover/eventlog/event"
+	"drover/projections"
+)
+
+// Why an allocation is taken out of service, as users read it.
+const (
+	describeUnneeded = "alloc not needed due to job update"
+	describeUpdated  = "alloc is being updated due to job update"
+	describeLost     = "alloc is lost since its node is down"
+)
+
+// groupChanges is what must happen to the allocations of one group, one list per
+// reason. Every allocation that is neither in a list nor past is left alone.
+type groupChanges struct {
+	name  string
+	group *event.TaskGroup // nil when the job does not want the group (any more)
+
+	unneeded []*projections.Allocation // stop
+	lost     []*projections.Allocation // stop; their node is gone, so they have ended
+	// abandoned were stopped before and will never say that they ended, since
+	// their node is gone. Only their end is recorded.
+	abandoned []*projections.Allocation
+	inPlace   []*projections.Allocation // go on under the job's version
+	// destructive are replaced, each by one of the same name. One for which no
+	// node is found goes on as it is.
+	destructive []*projections.Allocation
+	fresh       []freshPlacement
+
+	present []*projections.Allocation // scratch: those that count
+}
+
+// freshPlacement is an allocation that is missing.
+type freshPlacement struct {
+	name     uint32
+	previous event.ID // the lost one that it replaces, if any
+}
+
+// reconcile compares what a job wants with what it has. job is nil when the job
+// was purged. stays says whether an allocation can go on on its node under the
+// job's version.
+//
+// The groups come in the order of the spec, then groups that the job has no more,
+// by name.
+func reconcile(s *projections.State, key event.JobKey, job *projections.Job, stays func(*projections.Allocation) bool) []*groupChanges {
+	var groups []*groupChanges
+	if job != nil && !job.Stopped {
+		for _, g := range job.Spec.Job.TaskGroups {
+			groups = append(groups, &groupChanges{name: g.Name, group: g})
+		}
+	}
+	wanted := len(groups)
+	for a := range s.AllocationsOf(key) {
+		g := findGroup(groups, a.Group)
+		if g == nil {
+			g = &groupChanges{name: a.Group}
+			groups = append(groups, g)
+		}
+		g.classify(s, job, a)
+	}
+	slices.SortFunc(groups[wanted:], func(a, b *groupChanges) int { return cmp.Compare(a.name, b.name) })
+	versions := &versionChanges{job: job}
+	for _, g := range groups[:wanted] {
+		g.settle(versions, stays)
+	}
+	return groups
+}
+
+func findGroup(groups []*groupChanges, name string) *groupChanges {
+	for _, g := range groups {
+		if g.name == name {
+			return g
+		}
+	}
+	return nil
+}
+
+// classify puts an allocation where it belongs as far as that does not depend on
+// the others of its group.
+func (g *groupChanges) classify(s *projections.State, job *projections.Job, a *projections.Allocation) {
+	node := s.Node(a.NodeID)
+	gone := (node == nil || node.Status == event.NodeDown) && !a.Client.Terminal()
+	switch {
+	case a.Desired != event.DesiredRun:
+		if gone {
+			g.abandoned = append(g.abandoned, a)
+		}
+	case gone:
+		g.lost = append(g.lost, a)
+	case g.group == nil:
+		if !a.Client.Terminal() {
+			g.unneeded = append(g.unneeded, a)
+		}
+	case counts(job, a):
+		g.present = append(g.present, a)
+	}
+}
+
+// counts reports whether an allocation on a node that is there fills its place.
+// A running one does. One that failed for good does, since the client has already
+// restarted it as often as its policy allows. One that completed does for a batch
+// job, whose work is then done; a service must not end, so its place is free.
+// What a batch job's older versions did says nothing about its newest.
+func counts(job *projections.Job, a *projections.Allocation) bool {
+	if !a.Client.Terminal() {
+		return true
+	}
+	if job.Spec.Job.Type != event.JobTypeBatch {
+		return a.Client == event.ClientFailed
+	}
+	if a.JobVersion != job.Version || a.SpecHash != job.SpecHash || a.CreateIndex < job.CreateIndex {
+		return false
+	}
+	return a.Client == event.ClientComplete || a.Client == event.ClientFailed
+}
+
+// settle decides about the allocations that count, and what is missing.
+func (g *groupChanges) settle(versions *versionChanges, stays func(*projections.Allocation) bool) {
+	byName := func(a, b *projections.Allocation) int {
+		return cmp.Or(cmp.Compare(a.NameIndex, b.NameIndex), cmp.Compare(a.CreateIndex, b.CreateIndex), a.ID.Compare(b.ID))
+	}
+	slices.SortFunc(g.present, byName)
+	slices.SortFunc(g.lost, byName)
+
+	// Too many: the highest names go first. What has ended cannot be stopped.
+	for i := len(g.present) - 1; i >= 0 && len(g.present) > g.group.Count; i-- {
+		if a := g.present[i]; !a.Client.Terminal() {
+			g.unneeded = append(g.unneeded, a)
+			g.present = slices.Delete(g.present, i, i+1)
+		}
+	}
+
+	names := make(map[uint32]bool, g.group.Count)
+	for _, a := range g.present {
+		names[a.NameIndex] = true
+		if a.JobVersion == versions.job.Version && a.SpecHash == versions.job.SpecHash {
+			continue
+		}
+		switch replaces := versions.replaces(a); {
+		case a.Client.Terminal():
+			// There is nothing to update; a new version gets a new try.
+			if replaces {
+				g.destructive = append(g.destructive, a)
+			}
+		case replaces || !stays(a):
+			g.destructive = append(g.destructive, a)
+		default:
+			g.inPlace = append(g.inPlace, a)
+		}
+	}
+
+	missing := g.group.Count - len(g.present)
+	for _, a := range g.lost {
+		if missing <= 0 {
+			break
+		}
+		if !names[a.NameIndex] {
+			names[a.NameIndex] = true
+			g.fresh = append(g.fresh, freshPlacement{a.NameIndex, a.ID})
+			missing--
+		}
+	}
+	for name := uint32(0); missing > 0; name++ {
+		if !names[name] {
+			g.fresh = append(g.fresh, freshPlacement{name: name})
+			missing--
+		}
+	}
+}

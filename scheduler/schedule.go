@@ -1,0 +1,265 @@
+package scheduler
+
+import (
+	"drover/eventlog/event"
+	"drover/projections"
+)
+
+// Version names the rules of this scheduler. A plan carries it, so that a
+// decision is run again by the rules that made it.
+const Version = 1
+
+// Supports reports whether Schedule places jobs of the type.
+func Supports(jobType string) bool {
+	return jobType == event.JobTypeService || jobType == event.JobTypeBatch
+}
+
+// Schedule decides what must happen to a job's allocations. The plan is a
+// proposal on the state s: the committer checks it against the head. An outcome of
+// pending says that it is the first part of a decision too large for one plan.
+//
+// It panics for a job of a type that it does not support; see Supports.
+func Schedule(s *projections.State, eval *event.Evaluation) *event.PlanCommitted {
+	key := eval.Job()
+	plan := &event.PlanCommitted{
+		EvalID: eval.ID, Namespace: key.Namespace, JobID: key.ID,
+		Basis: s.Index(), Seed: seedOf(eval.ID, s.Index()), SchedulerVersion: Version,
+		Outcome: event.EvalComplete,
+	}
+	job := s.Job(key)
+	if job == nil || job.Stopped {
+		if job != nil {
+			plan.JobVersion = job.Version
+		}
+		changes := reconcile(s, key, job, nil)
+		budget := &budget{left: planBytesMax}
+		budget.cut(changes)
+		stopAll(plan, changes)
+		budget.close(plan)
+		return plan
+	}
+	if !Supports(job.Spec.Job.Type) {
+		panic("schedule evaluation " + eval.ID.String() + ": no scheduler for jobs of type " + job.Spec.Job.Type)
+	}
+	plan.JobVersion = job.Version
+	rules := newJobRules(job.Spec.Job)
+	stay := &staying{state: s, job: job, rules: rules}
+	changes := reconcile(s, key, job, stay.stays)
+	budget := &budget{left: planBytesMax}
+	if !job.Spec.Job.AllAtOnce {
+		budget.cut(changes)
+	}
+	stopAll(plan, changes)
+	place(s, job, rules, plan, changes, budget)
+	budget.close(plan)
+	return plan
+}
+
+// stopAll takes out of service what is not needed or lost, and updates in place
+// what goes on.
+func stopAll(plan *event.PlanCommitted, changes []*groupChanges) {
+	for _, g := range changes {
+		for _, a := range g.unneeded {
+			plan.Stops = append(plan.Stops, event.PlannedStop{ID: a.ID, Description: describeUnneeded})
+		}
+		for _, a := range g.lost {
+			plan.Stops = append(plan.Stops, event.PlannedStop{ID: a.ID, Client: event.ClientLost, Description: describeLost})
+		}
+		for _, a := range g.abandoned {
+			plan.Stops = append(plan.Stops, event.PlannedStop{ID: a.ID, Client: event.ClientLost, Description: describeLost})
+		}
+		for _, a := range g.inPlace {
+			plan.InPlace = append(plan.InPlace, a.ID)
+		}
+	}
+}
+
+// place finds nodes: for what must be replaced first, then for what is missing.
+func place(s *projections.State, job *projections.Job, rules *jobRules, plan *event.PlanCommitted, changes []*groupChanges, budget *budget) {
+	spec := job.Spec.Job
+	plan.Queued = make(map[string]int, len(spec.TaskGroups))
+	wanted := 0
+	for _, g := range changes {
+		if g.group != nil {
+			plan.Queued[g.name] = budget.deferred[g.name]
+			wanted += len(g.destructive) + len(g.fresh)
+		}
+	}
+	if wanted == 0 {
+		return
+	}
+	p := &placer{state: s, job: spec, plan: plan, rules: rules, fleet: newFleet(s, rules, plan.Seed)}
+	for _, g := range changes {
+		if g.group == nil {
+			continue
+		}
+		placing := &groupPlacer{
+			changes: g, rules: newGroupRules(rules, g.group), ask: job.Spec.Ask(g.name),
+			live: make([]int32, len(p.fleet.nodes)),
+		}
+		placing.planned.Name = g.name
+		placing.dynamic = countDynamic(placing.ask)
+		for _, t := range g.group.Tasks {
+			placing.cores = placing.cores || t.Resources.Cores > 0
+		}
+		p.groups = append(p.groups, placing)
+		for _, a := range g.present {
+			if a.Live() {
+				p.present(placing, a.NodeID, +1)
+			}
+		}
+	}
+	stopsBefore := len(plan.Stops)
+	for _, g := range p.groups {
+		p.placeDestructive(g)
+	}
+	for _, g := range p.groups {
+		p.placeFresh(g)
+	}
+	var failed []*groupPlacer
+	for _, g := range p.groups {
+		if g.planned.Failed != nil {
+			failed = append(failed, g)
+		}
+	}
+	if len(failed) > 0 && spec.AllAtOnce {
+		// All or nothing: what was found is given back.
+		plan.Nodes, plan.Stops = nil, plan.Stops[:stopsBefore]
+		for _, g := range p.groups {
+			g.queued += len(g.planned.Placements)
+			g.planned.Placements, g.planned.Metric = nil, nil
+		}
+	}
+	if len(failed) > 0 {
+		plan.ClassEligibility, plan.EscapedComputedClass = eligibility(s, p.fleet, failed)
+	}
+	for _, g := range p.groups {
+		plan.Queued[g.changes.name] += g.queued
+		if len(g.planned.Placements) == 0 {
+			g.planned.Metric = nil
+		}
+		if len(g.planned.Placements) > 0 || g.planned.Failed != nil {
+			plan.Groups = append(plan.Groups, g.planned)
+		}
+	}
+}
+
+// staying decides whether allocations can go on on their nodes under a new
+// version of their job whose tasks are the same.
+type staying struct {
+	state *projections.State
+	job   *projections.Job
+	rules *jobRules
+	byID  map[string]*groupRules
+}
+
+func (k *staying) stays(a *projections.Allocation) bool {
+	node := k.state.Node(a.NodeID)
+	if pool, datacenter := k.rules.covers(node.Info); !pool || !datacenter {
+		return false
+	}
+	rules := k.byID[a.Group]
+	if rules == nil {
+		rules = newGroupRules(k.rules, k.job.Spec.Job.LookupGroup(a.Group))
+		if k.byID == nil {
+			k.byID = make(map[string]*groupRules)
+		}
+		k.byID[a.Group] = rules
+	}
+	if rules.filter(node.Info, -1) != "" {
+		return false
+	}
+	// The room that it holds is the one that its new version asks for; anything
+	// else would leave the node's accounts wrong.
+	ask := k.job.Spec.Ask(a.Group)
+	return ask.Resources == a.Ask.Resources && len(ask.Ports) == len(a.Ask.Ports) && k.alone(a, rules)
+}
+
+// alone reports whether rules about other allocations let this one stay.
+func (k *staying) alone(a *projections.Allocation, rules *groupRules) bool {
+	if !rules.distinctHosts && !k.rules.distinctHosts && len(rules.limits)+len(k.rules.limits) == 0 {
+		return true
+	}
+	node := k.state.Node(a.NodeID)
+	limits := append(append([]*propertyLimit(nil), k.rules.limits...), rules.limits...)
+	counts := make([]int, len(limits))
+	for other := range k.state.AllocationsOf(a.Job) {
+		if !other.Live() || other.ID == a.ID {
+			continue
+		}
+		sameGroup := other.Group == a.Group
+		if other.NodeID == a.NodeID && (k.rules.distinctHosts || rules.distinctHosts && sameGroup) && other.ID.Compare(a.ID) < 0 {
+			return false // the first of those on one node stays
+		}
+		otherNode := k.state.Node(other.NodeID)
+		for i, limit := range limits {
+			if i >= len(k.rules.limits) && !sameGroup || otherNode == nil || other.ID.Compare(a.ID) > 0 {
+				continue
+			}
+			mine, ok := limit.target.resolve(node.Info)
+			if theirs, has := limit.target.resolve(otherNode.Info); ok && has && mine == theirs {
+				counts[i]++
+			}
+		}
+	}
+	for i, limit := range limits {
+		if _, ok := limit.target.resolve(node.Info); !ok || counts[i] >= limit.limit {
+			return false
+		}
+	}
+	return true
+}
+
+// budget keeps a plan within one append. What it leaves out is decided again, on
+// the state after this plan; the evaluation stays open for it.
+type budget struct {
+	left     int
+	deferred map[string]int // placements left for later, by group
+	over     bool
+}
+
+// cut shortens the lists of changes, in the order in which they are carried out.
+func (b *budget) cut(changes []*groupChanges) {
+	for _, g := range changes {
+		g.unneeded = take(b, g.unneeded, stopBytes)
+		g.lost = take(b, g.lost, stopBytes)
+		g.abandoned = take(b, g.abandoned, stopBytes)
+		g.inPlace = take(b, g.inPlace, inPlaceBytes)
+	}
+	for _, g := range changes {
+		if g.group == nil {
+			continue
+		}
+		wanted := len(g.destructive) + len(g.fresh)
+		each := placementBytes
+		if len(g.group.Networks) > 0 {
+			each += portBytes * (len(g.group.Networks[0].ReservedPorts) + len(g.group.Networks[0].DynamicPorts))
+		}
+		g.destructive = take(b, g.destructive, stopBytes+each)
+		g.fresh = take(b, g.fresh, each)
+		if cut := wanted - len(g.destructive) - len(g.fresh); cut > 0 {
+			if b.deferred == nil {
+				b.deferred = make(map[string]int)
+			}
+			b.deferred[g.name] = cut
+		}
+	}
+}
+
+func take[T any](b *budget, list []T, bytes int) []T {
+	n := min(len(list), max(b.left, 0)/bytes)
+	if n < len(list) {
+		// Nothing that comes later in order may overtake what is left out.
+		b.over, b.left = true, 0
+		return list[:n]
+	}
+	b.left -= n * bytes
+	return list[:n]
+}
+
+// close leaves the evaluation open when something was left out.
+func (b *budget) close(plan *event.PlanCommitted) {
+	if b.over {
+		plan.Outcome, plan.Description = event.EvalPending, "the decision continues in another plan"
+	}
+}
