@@ -40,6 +40,8 @@ type runner struct {
 	acked     map[string]int64    // time of the newest acknowledged event, by task
 	tasks     map[string]*running // newest start of each task that has one
 
+	meter usageMeter
+
 	mu    sync.Mutex // guards what follows, which handlers read
 	order event.Order
 	job   *event.Job

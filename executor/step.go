@@ -162,13 +162,18 @@ func (s *allocState) ended() bool {
 	return true
 }
 
-// status is the client status that follows from the tasks.
+// status is the client status that follows from the tasks. An end is told only when nothing runs any more: servers give
+// the room of an ended allocation to others. Until then a failed task shows in the task's own state.
 func (s *allocState) status() event.ClientStatus {
 	tasks := make(map[string]*event.TaskState, len(s.Tasks))
 	for _, t := range s.Tasks {
 		tasks[t.Name] = &t.State
 	}
-	return event.ClientStatusOf(tasks)
+	status := event.ClientStatusOf(tasks)
+	if status.Terminal() && !s.ended() {
+		return event.ClientRunning
+	}
+	return status
 }
 
 // observation is something that happened to an allocation. Time and chance are part of it: the step function has
@@ -278,6 +283,11 @@ func (s *allocState) step(r *allocRules, o observation) []action {
 			}
 		}
 	case obsStop:
+		for _, t := range s.Tasks { // what runs after the end is wanted still
+			if t.Phase == phaseUnsettled && st.rulesOf(t).role == rolePoststop {
+				t.Phase = phaseWaiting
+			}
+		}
 		st.stopAll()
 	case obsContact:
 		for _, t := range s.Tasks {

@@ -1,0 +1,254 @@
+// Package drivertest is the contract test of package driver. Every driver runs it.
+package drivertest
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"drover/eventlog/event"
+	"drover/executor/driver"
+)
+
+// Subject is a driver under test and how to have it do something.
+type Subject struct {
+	// Driver makes the driver as a new life of the agent has it: all of them drive the same machine.
+	Driver func() driver.Driver
+	// Forever is the configuration of a task that runs until its kill signal ends it.
+	Forever map[string]any
+	// Stubborn is the configuration of a task that takes no notice of its kill signal.
+	Stubborn map[string]any
+	// Ends is the configuration of a task that ends at once with this exit code.
+	Ends func(code int) map[string]any
+	// Invalid is a configuration that the driver must refuse.
+	Invalid map[string]any
+}
+
+// Run checks the contract.
+func Run(t *testing.T, s Subject) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	starts := 0
+	task := func(t *testing.T, config map[string]any) *driver.Task {
+		t.Helper()
+		starts++
+		id := event.DeriveID("contract", event.ID{1}, uint64(os.Getpid()), uint64(starts))
+		dir := t.TempDir()
+		made := &driver.Task{
+			ID: id.String() + "/web/" + strconv.Itoa(starts), AllocID: id, Name: "web", Config: config,
+			Env:      map[string]string{"PATH": "/usr/bin:/bin", "NOMAD_ALLOC_ID": id.String(), "NOMAD_TASK_NAME": "web"},
+			StateDir: filepath.Join(dir, "state"), TaskDir: filepath.Join(dir, "task"), LocalDir: filepath.Join(dir, "task/local"),
+			LogDir: filepath.Join(dir, "logs"), LogBytesMax: 1 << 20, LogFilesMax: 2,
+		}
+		for _, d := range []string{made.LocalDir, made.LogDir} {
+			if err := os.MkdirAll(d, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return made
+	}
+	start := func(t *testing.T, config map[string]any) (*driver.Task, driver.Running) {
+		t.Helper()
+		made := task(t, config)
+		r, err := s.Driver().Start(ctx, made)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := r.Destroy(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+		return made, r
+	}
+	exit := func(t *testing.T, r driver.Running) driver.Exit {
+		t.Helper()
+		e, err := r.Wait(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Time.IsZero() {
+			t.Error("the time of the end is missing")
+		}
+		return e
+	}
+
+	t.Run("fingerprint", func(t *testing.T) {
+		d := s.Driver()
+		if info := d.Fingerprint(ctx); !info.Detected || !info.Healthy || info.Attributes["driver."+d.Name()] != "1" {
+			t.Errorf("fingerprint %+v", info)
+		}
+		if _, err := driver.ParseSignal(d.KillSignal()); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("exit codes", func(t *testing.T) {
+		for _, code := range []int{0, 1, 255} {
+			_, r := start(t, s.Ends(code))
+			if e := exit(t, r); e.Code != code || e.Signal != 0 || e.Successful() != (code == 0) {
+				t.Errorf("exit %+v, want code %d", e, code)
+			}
+			// Everybody who asks later is told the same, and an ended task takes no signal.
+			if e := exit(t, r); e.Code != code {
+				t.Errorf("second answer %+v", e)
+			}
+			if err := r.Signal(ctx, "SIGHUP"); !errors.Is(err, driver.ErrEnded) {
+				t.Errorf("signal to an ended task: %v", err)
+			}
+			if err := r.Stop(ctx, time.Second, "SIGTERM"); err != nil {
+				t.Errorf("stop of an ended task: %v", err)
+			}
+			if st, err := r.Inspect(ctx); err != nil || !st.Ended || st.Exit.Code != code {
+				t.Errorf("inspect %+v, %v", st, err)
+			}
+		}
+	})
+	t.Run("stop by signal", func(t *testing.T) {
+		_, r := start(t, s.Forever)
+		if st, err := r.Inspect(ctx); err != nil || st.Ended || st.PID == 0 {
+			t.Errorf("inspect %+v, %v", st, err)
+		}
+		if u, err := r.Usage(ctx); err != nil || len(u.PIDs) == 0 {
+			t.Errorf("usage %+v, %v", u, err)
+		}
+		if err := r.Stop(ctx, time.Minute, "SIGTERM"); err != nil {
+			t.Fatal(err)
+		}
+		if e := exit(t, r); e.Signal != 15 || e.Code != 143 || e.Successful() {
+			t.Errorf("exit %+v", e)
+		}
+	})
+	t.Run("stop by force", func(t *testing.T) {
+		_, r := start(t, s.Stubborn)
+		if err := r.Stop(ctx, 30*time.Millisecond, "SIGTERM"); err != nil {
+			t.Fatal(err)
+		}
+		if e := exit(t, r); e.Signal != 9 || e.Code != 137 {
+			t.Errorf("exit %+v", e)
+		}
+	})
+	t.Run("signals", func(t *testing.T) {
+		_, r := start(t, s.Forever)
+		if err := r.Signal(ctx, "SIGNONE"); err == nil {
+			t.Error("a signal that does not exist was sent")
+		}
+		if err := r.Signal(ctx, "SIGCONT"); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("recover a running task", func(t *testing.T) {
+		for _, withHandle := range []bool{true, false} {
+			made, r := start(t, s.Forever)
+			var handle []byte
+			if withHandle {
+				handle = r.Handle()
+			}
+			again, err := s.Driver().Recover(ctx, made, handle)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first, err := r.Inspect(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if second, err := again.Inspect(ctx); err != nil || second.PID != first.PID {
+				t.Errorf("found %+v instead of %+v, %v", second, first, err)
+			}
+			if err := again.Stop(ctx, time.Minute, "SIGTERM"); err != nil {
+				t.Fatal(err)
+			}
+			if a, b := exit(t, r), exit(t, again); a.Code != b.Code || a.Code != 143 {
+				t.Errorf("exits %+v and %+v", a, b)
+			}
+		}
+	})
+	t.Run("recover an ended task", func(t *testing.T) {
+		made, r := start(t, s.Ends(9))
+		exit(t, r)
+		again, err := s.Driver().Recover(ctx, made, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := exit(t, again); e.Code != 9 {
+			t.Errorf("exit %+v", e)
+		}
+	})
+	t.Run("recover nothing", func(t *testing.T) {
+		if _, err := s.Driver().Recover(ctx, task(t, s.Forever), nil); !errors.Is(err, driver.ErrNotFound) {
+			t.Errorf("recover of a task that was never started: %v", err)
+		}
+	})
+	t.Run("destroy", func(t *testing.T) {
+		made, r := start(t, s.Forever)
+		if err := r.Destroy(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if e := exit(t, r); e.Successful() {
+			t.Errorf("exit %+v", e)
+		}
+		if _, err := s.Driver().Recover(ctx, made, r.Handle()); !errors.Is(err, driver.ErrNotFound) {
+			t.Errorf("recover of a destroyed task: %v", err)
+		}
+	})
+	t.Run("waiting can be given up", func(t *testing.T) {
+		_, r := start(t, s.Forever)
+		short, cancel := context.WithCancel(ctx)
+		cancel()
+		if _, err := r.Wait(short); !errors.Is(err, context.Canceled) {
+			t.Errorf("wait: %v", err)
+		}
+	})
+	t.Run("invalid configuration", func(t *testing.T) {
+		_, err := s.Driver().Start(ctx, task(t, s.Invalid))
+		if invalid := (driver.Invalid{}); !errors.As(err, &invalid) {
+			t.Errorf("start: %v", err)
+		}
+	})
+	t.Run("labelled calls", func(t *testing.T) {
+		boom := errors.New("boom")
+		for _, label := range []string{driver.StartCreate, driver.StartAnswer, driver.StopSend, driver.SignalSend} {
+			made := task(t, s.Forever)
+			d := driver.Hooked(s.Driver(), func(l, id string) error {
+				if l == label && id == made.ID {
+					return boom
+				}
+				return nil
+			})
+			r, err := d.Start(ctx, made)
+			if label == driver.StartCreate || label == driver.StartAnswer {
+				if !errors.Is(err, boom) {
+					t.Errorf("%s: %v", label, err)
+				}
+				// The call itself was made or not made; only the label tells.
+				found, err := s.Driver().Recover(ctx, made, nil)
+				if (label == driver.StartAnswer) != (err == nil) {
+					t.Errorf("%s: recover: %v", label, err)
+				}
+				if err == nil {
+					if err := found.Destroy(ctx); err != nil {
+						t.Error(err)
+					}
+				}
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if label == driver.StopSend {
+				err = r.Stop(ctx, 0, "SIGKILL")
+			} else {
+				err = r.Signal(ctx, "SIGHUP")
+			}
+			if !errors.Is(err, boom) {
+				t.Errorf("%s: %v", label, err)
+			}
+			if err := r.Destroy(ctx); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}

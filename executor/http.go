@@ -1,0 +1,217 @@
+package executor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"drover/eventlog/event"
+	"drover/executor/driver"
+)
+
+// Handler serves what only this node knows: files and logs of its allocations, and what they use. It is mounted on the
+// agent's HTTP API at /v1/client/.
+func (a *Agent) Handler() http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, f func(http.ResponseWriter, *http.Request) error) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodGet && r.Method != http.MethodHead {
+				http.Error(w, "Invalid method", http.StatusMethodNotAllowed)
+				return
+			}
+			if err := f(w, r); err != nil {
+				fail(w, err)
+			}
+		})
+	}
+	handle("/v1/client/stats", a.serveHostStats)
+	handle("/v1/client/allocation/{alloc}/stats", a.serveAllocStats)
+	handle("/v1/client/fs/ls/{alloc}", a.serveList)
+	handle("/v1/client/fs/stat/{alloc}", a.serveStat)
+	handle("/v1/client/fs/cat/{alloc}", a.serveCat)
+	handle("/v1/client/fs/readat/{alloc}", a.serveReadAt)
+	handle("/v1/client/fs/stream/{alloc}", a.serveStream)
+	handle("/v1/client/fs/logs/{alloc}", a.serveLogs)
+	return mux
+}
+
+// httpError is an answer other than success, with the text that users see.
+type httpError struct {
+	code int
+	text string
+}
+
+func (e *httpError) Error() string { return e.text }
+
+func fail(w http.ResponseWriter, err error) {
+	code := http.StatusInternalServerError
+	var coded *httpError
+	switch {
+	case errors.As(err, &coded):
+		code = coded.code
+	case errors.Is(err, fs.ErrNotExist):
+		code = http.StatusNotFound
+	}
+	http.Error(w, err.Error(), code)
+}
+
+func badRequest(format string, args ...any) error {
+	return &httpError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+}
+
+func answerJSON(w http.ResponseWriter, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(b)
+	return nil
+}
+
+// find is the allocation that the path names.
+func (a *Agent) find(r *http.Request) (*runner, error) {
+	text := r.PathValue("alloc")
+	if id, err := event.ParseID(text); err == nil && !id.IsZero() {
+		if found, ok := a.runner(id); ok {
+			return found, nil
+		}
+	}
+	return nil, &httpError{http.StatusNotFound, fmt.Sprintf("Unknown allocation %q", text)}
+}
+
+func (a *Agent) serveHostStats(w http.ResponseWriter, r *http.Request) error {
+	usage, err := a.host.sample(r.Context(), a.node)
+	if err != nil {
+		return err
+	}
+	return answerJSON(w, usage)
+}
+
+// AllocUsage is the answer of /v1/client/allocation/:id/stats. Its JSON names are the public API's.
+type AllocUsage struct {
+	ResourceUsage ResourceUsage
+	Tasks         map[string]*TaskUsage
+	Timestamp     int64 // Unix nanoseconds
+}
+
+// TaskUsage is what one task uses.
+type TaskUsage struct {
+	ResourceUsage ResourceUsage
+	Timestamp     int64                     // Unix nanoseconds
+	Pids          map[string]*ResourceUsage // by process ID, as text
+}
+
+// ResourceUsage is a sample of memory and processor.
+type ResourceUsage struct {
+	MemoryStats MemoryUsage
+	CpuStats    CPUUsage
+	DeviceStats []any
+}
+
+// MemoryUsage is in bytes; Measured names the fields that were measured.
+type MemoryUsage struct {
+	RSS, Cache, Swap, MappedFile, Usage, MaxUsage, KernelUsage, KernelMaxUsage uint64
+	Measured                                                                   []string
+}
+
+// CPUUsage is in percent of one core, TotalTicks in MHz; Measured names the fields that were measured.
+type CPUUsage struct {
+	SystemMode, UserMode, TotalTicks, Percent float64
+	ThrottledPeriods, ThrottledTime           uint64
+	Measured                                  []string
+}
+
+// usageMeter remembers the last sample of each start, from which shares of processor time follow.
+type usageMeter struct {
+	mu   sync.Mutex
+	last map[driver.Running]driver.Usage
+}
+
+// measure turns a sample into usage since the one before; the first one has no shares.
+func (m *usageMeter) measure(key driver.Running, now driver.Usage, coreMHz float64) *TaskUsage {
+	m.mu.Lock()
+	before, ok := m.last[key]
+	if m.last == nil {
+		m.last = map[driver.Running]driver.Usage{}
+	}
+	m.last[key] = now
+	m.mu.Unlock()
+	u := &TaskUsage{Timestamp: now.Time.UnixNano(), Pids: map[string]*ResourceUsage{}}
+	u.ResourceUsage = ResourceUsage{
+		MemoryStats: MemoryUsage{RSS: now.RSSBytes, Usage: now.RSSBytes, Measured: []string{"RSS", "Usage"}},
+		CpuStats:    CPUUsage{Measured: []string{"System Mode", "User Mode", "Percent"}},
+		DeviceStats: []any{},
+	}
+	if wall := now.Time.Sub(before.Time); ok && wall > 0 {
+		percent := func(d time.Duration) float64 { return max(float64(d)/float64(wall)*100, 0) }
+		c := &u.ResourceUsage.CpuStats
+		c.UserMode, c.SystemMode = percent(now.UserTime-before.UserTime), percent(now.SysTime-before.SysTime)
+		c.Percent = c.UserMode + c.SystemMode
+		c.TotalTicks = c.Percent / 100 * coreMHz
+	}
+	for _, pid := range now.PIDs {
+		u.Pids[strconv.Itoa(pid)] = &ResourceUsage{DeviceStats: []any{}}
+	}
+	return u
+}
+
+// keep drops samples of starts that are over.
+func (m *usageMeter) keep(live map[driver.Running]bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for key := range m.last {
+		if !live[key] {
+			delete(m.last, key)
+		}
+	}
+}
+
+func (a *Agent) serveAllocStats(w http.ResponseWriter, r *http.Request) error {
+	found, err := a.find(r)
+	if err != nil {
+		return err
+	}
+	task := r.URL.Query().Get("task")
+	found.mu.Lock()
+	view, group := found.view, found.group
+	found.mu.Unlock()
+	if task != "" && group.LookupTask(task) == nil {
+		return badRequest("unknown task name %q", task)
+	}
+	coreMHz := float64(a.node.NodeResources.Cpu.CpuShares) / float64(max(a.node.NodeResources.Cpu.TotalCpuCores, 1))
+	usage := AllocUsage{Tasks: map[string]*TaskUsage{}, Timestamp: time.Now().UnixNano()}
+	usage.ResourceUsage.DeviceStats = []any{}
+	live := map[driver.Running]bool{}
+	for name, running := range view.live {
+		live[running] = true
+		if task != "" && name != task {
+			continue
+		}
+		sample, err := running.Usage(r.Context())
+		if errors.Is(err, driver.ErrEnded) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		u := found.meter.measure(running, sample, coreMHz)
+		usage.Tasks[name] = u
+		sum, add := &usage.ResourceUsage, &u.ResourceUsage
+		sum.MemoryStats.RSS += add.MemoryStats.RSS
+		sum.MemoryStats.Usage += add.MemoryStats.Usage
+		sum.MemoryStats.Measured = add.MemoryStats.Measured
+		sum.CpuStats.UserMode += add.CpuStats.UserMode
+		sum.CpuStats.SystemMode += add.CpuStats.SystemMode
+		sum.CpuStats.Percent += add.CpuStats.Percent
+		sum.CpuStats.TotalTicks += add.CpuStats.TotalTicks
+		sum.CpuStats.Measured = add.CpuStats.Measured
+	}
+	found.meter.keep(live)
+	return answerJSON(w, usage)
+}
