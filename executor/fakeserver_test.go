@@ -39,6 +39,7 @@ type fakeServer struct {
 	loseAnswers int  // record the report, then drop the connection
 	forget      bool // answer the next heartbeat with "register"
 	registered  int
+	opened      int // order streams
 }
 
 func newFakeServer(t *testing.T) *fakeServer {
@@ -219,6 +220,7 @@ func (s *fakeServer) stream(w http.ResponseWriter, r *http.Request) {
 	batches <- full
 	s.streams[batches] = true
 	s.mu.Unlock()
+	s.update(func() { s.opened++ })
 	defer s.update(func() { delete(s.streams, batches) })
 	for {
 		select {
