@@ -12,6 +12,10 @@ const (
 	chunkBytesMax  = 128 << 10
 	inlineBytesMax = 256 << 10
 
+	// blobChunksMax bounds one blob at 16 MiB, twice the largest request that
+	// carries a job: every server holds all of it in memory.
+	blobChunksMax = 128
+
 	// batchCommandsMax bounds the commands of one append, so that the first of
 	// a burst is answered soon.
 	batchCommandsMax = 4096
@@ -27,4 +31,27 @@ const (
 
 	// jobCountMax bounds the allocations of one job.
 	jobCountMax = 50_000
+
+	// requestWaitMax is how long an HTTP request waits for its command. A change
+	// of leader takes a few seconds; clients give up after about a minute.
+	requestWaitMax = 30 * time.Second
+
+	// jobBytesMax bounds the body of a request that carries a job: the largest
+	// job files of the field are some hundred kilobytes, with source beside it.
+	jobBytesMax = 8 << 20
+
+	// registrationBytesMax bounds a node's fingerprint; real ones are tens of
+	// kilobytes.
+	registrationBytesMax = 1 << 20
+
+	// heartbeatBytesMax bounds a heartbeat: an ID, a secret and a number.
+	heartbeatBytesMax = 4 << 10
+
+	// reportBytesMax bounds one report of a node. What it carries must fit into
+	// one append; an agent with more to say sends several.
+	reportBytesMax = 1 << 20
+
+	// heartbeatRetry is the time to its next heartbeat that an agent is told by
+	// a server that has just ceased to lead.
+	heartbeatRetry = time.Second
 )

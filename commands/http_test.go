@@ -1,0 +1,527 @@
+package commands_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	nomad "github.com/hashicorp/nomad/api"
+
+	"drover/commands"
+	"drover/eventlog/event"
+	"drover/projections"
+	"drover/projections/rest"
+)
+
+// lineLog is a log in memory that always has a leader.
+type lineLog struct {
+	mu      sync.Mutex
+	entries []projections.Entry
+	grown   chan struct{}
+	never   chan struct{}
+}
+
+func (l *lineLog) head() commands.Position {
+	if len(l.entries) == 0 {
+		return commands.Position{}
+	}
+	last := l.entries[len(l.entries)-1]
+	return commands.Position{Index: last.Index, Hash: last.Hash}
+}
+
+func (l *lineLog) Append(_ context.Context, after commands.Position, entries [][]byte) (commands.Outcome, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if after != l.head() {
+		return commands.Refused, errors.New("stale")
+	}
+	for _, data := range entries {
+		head := l.head()
+		l.entries = append(l.entries, projections.Entry{Index: head.Index + 1, Hash: l.Chain(head.Hash, head.Index+1, data), Data: data})
+	}
+	close(l.grown)
+	l.grown = make(chan struct{})
+	return commands.Committed, nil
+}
+
+func (l *lineLog) Barrier(context.Context) (commands.Position, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.head(), nil
+}
+
+func (l *lineLog) Leads() (bool, <-chan struct{}) { return true, l.never }
+
+func (l *lineLog) Chain(previous event.Hash, index uint64, entry []byte) event.Hash {
+	return event.HashOf(fmt.Appendf(previous[:], "%d%s", index, entry))
+}
+
+func (l *lineLog) Tail(from uint64) projections.Tail { return &lineTail{l, from} }
+
+type lineTail struct {
+	l    *lineLog
+	next uint64
+}
+
+func (t *lineTail) Close() {}
+func (t *lineTail) Next(ctx context.Context) ([]projections.Entry, error) {
+	for {
+		t.l.mu.Lock()
+		entries, grown := t.l.entries, t.l.grown
+		t.l.mu.Unlock()
+		if t.next <= uint64(len(entries)) {
+			batch := entries[t.next-1:]
+			t.next += uint64(len(batch))
+			return batch, nil
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// jsonJobs reads jobs whose JSON is complete already.
+type jsonJobs struct{}
+
+func (jsonJobs) ParseRegistration(body []byte) (*commands.Registration, error) {
+	var req struct {
+		Job                          *event.Job
+		EnforceIndex, PreserveCounts bool
+		JobModifyIndex               uint64
+		EvalPriority                 int
+		Submission                   *event.JobSubmission
+		Region, Namespace            string
+	}
+	if err := json.Unmarshal(body, &req); err != nil {
+		return nil, err
+	}
+	if req.Job.ID == "" || req.Job.Type == "" {
+		return nil, errors.Join(errors.New("missing job ID"), errors.New("missing job type"))
+	}
+	if req.Job.Namespace == "" {
+		req.Job.Namespace = event.DefaultNamespace
+	}
+	return &commands.Registration{
+		Job: req.Job, EnforceIndex: req.EnforceIndex, JobModifyIndex: req.JobModifyIndex, PreserveCounts: req.PreserveCounts,
+		EvalPriority: req.EvalPriority, Submission: req.Submission, Region: req.Region, Namespace: req.Namespace, Warnings: "a warning",
+	}, nil
+}
+
+func (jsonJobs) ParseFile(source, _ string, canonical bool) (any, error) {
+	if source == "bad" {
+		return nil, errors.New("job.hcl:1,1-4: bad")
+	}
+	return map[string]any{"ID": source, "AllAtOnce": canonical}, nil
+}
+
+// server is the writing side over a real committer.
+type server struct {
+	*testing.T
+	url    string
+	client *nomad.Client
+	store  *projections.Store
+	log    *lineLog
+	do     func(context.Context, commands.Command) (commands.Result, error) // nil = the committer
+	beaten []event.ID
+	beat   error
+}
+
+func newID() event.ID { return event.ID(uuid.New()) }
+
+func serve(t *testing.T) *server {
+	s := &server{T: t, log: &lineLog{grown: make(chan struct{}), never: make(chan struct{})}, store: projections.NewStore(projections.New())}
+	ctx, cancel := context.WithCancel(t.Context())
+	committer := commands.NewCommitter(commands.CommitterConfig{
+		Log: s.log, Store: s.store, Now: time.Now, ServerName: "s1", Version: "0", ReplicaID: 1, Region: "global",
+		ClusterID: newID, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	done := make(chan error, 1)
+	go func() { done <- committer.Run(ctx) }()
+	h, err := commands.NewHTTP(commands.HTTPConfig{
+		Do: func(ctx context.Context, cmd commands.Command) (commands.Result, error) {
+			if s.do != nil {
+				return s.do(ctx, cmd)
+			}
+			return committer.Do(ctx, cmd)
+		},
+		Store: s.store, Region: "global", NewID: newID, Jobs: jsonJobs{},
+		Beat: func(node event.ID) (time.Duration, error) {
+			s.beaten = append(s.beaten, node)
+			return 10 * time.Second, s.beat
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rt := rest.NewRouter()
+	h.Register(rt)
+	h.RegisterNodeAgent(rt)
+	rt.FillUnbuilt()
+	web := httptest.NewServer(rt)
+	t.Cleanup(func() {
+		web.Close()
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	s.url = web.URL
+	if s.client, err = nomad.NewClient(&nomad.Config{Address: web.URL}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// send sends a request and returns code and body.
+func (s *server) send(method, path, body string, headers ...string) (int, string) {
+	s.Helper()
+	r, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		s.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return resp.StatusCode, string(data)
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func sleeper(id string) *nomad.Job {
+	return &nomad.Job{
+		ID: &id, Name: &id, Type: ptr("service"), Priority: ptr(50), Datacenters: []string{"dc1"},
+		TaskGroups: []*nomad.TaskGroup{{Name: ptr("g"), Count: ptr(1), Tasks: []*nomad.Task{{Name: "t", Driver: "raw_exec"}}}},
+	}
+}
+
+func TestOfficialClientWritesJobs(t *testing.T) {
+	s := serve(t)
+	jobs := s.client.Jobs()
+
+	first, meta, err := jobs.RegisterOpts(sleeper("web"), &nomad.RegisterOptions{
+		EnforceIndex: true, ModifyIndex: 0, Submission: &nomad.JobSubmission{Source: "job web {}", Format: "hcl2"},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := s.store.Snapshot()
+	key := event.JobKey{Namespace: "default", ID: "web"}
+	job := state.Job(key)
+	if job == nil || first.JobModifyIndex != job.JobModifyIndex || first.Warnings != "a warning" || meta.LastIndex != state.Index() {
+		t.Fatalf("%+v %+v %+v", first, meta, job)
+	}
+	evalID := event.MustParseID(first.EvalID)
+	if e := state.Evaluation(evalID); e == nil || e.CreateIndex != first.EvalCreateIndex || e.TriggeredBy != event.TriggerJobRegister {
+		t.Errorf("evaluation: %+v", e)
+	}
+	if data, ok := state.Blob(job.Source); !ok || !bytes.Contains(data, []byte("job web {}")) {
+		t.Errorf("source: %q", data)
+	}
+
+	_, _, err = jobs.RegisterOpts(sleeper("web"), &nomad.RegisterOptions{EnforceIndex: true, ModifyIndex: 0}, nil)
+	if err == nil || !strings.Contains(err.Error(), "500 (Enforcing job modify index 0: job already exists)") {
+		t.Errorf("enforced index: %v", err)
+	}
+	again, _, err := jobs.Register(sleeper("web"), nil)
+	if err != nil || again.EvalID == first.EvalID || again.JobModifyIndex != s.store.Snapshot().Job(key).ModifyIndex {
+		t.Errorf("unchanged: %+v %v", again, err)
+	}
+	if j := s.store.Snapshot().Job(key); j.Version != 0 {
+		t.Errorf("an unchanged job got version %d", j.Version)
+	}
+	evalText, _, err := jobs.EvaluateWithOpts("web", nomad.EvalOptions{}, nil)
+	if err != nil || s.store.Snapshot().Evaluation(event.MustParseID(evalText)) == nil {
+		t.Errorf("evaluate: %v %v", evalText, err)
+	}
+	if _, _, err := jobs.ForceEvaluate("nope", nil); err == nil || !strings.Contains(err.Error(), "500 (job not found)") {
+		t.Errorf("evaluate an unknown job: %v", err)
+	}
+	if _, _, err := jobs.EvaluateWithOpts("web", nomad.EvalOptions{ForceReschedule: true}, nil); err == nil || !strings.Contains(err.Error(), "501") {
+		t.Errorf("force reschedule: %v", err)
+	}
+
+	eval, _, err := jobs.Deregister("web", false, nil)
+	if err != nil || eval == "" || !s.store.Snapshot().Job(key).Stopped {
+		t.Errorf("stop: %v %v", eval, err)
+	}
+	eval, _, err = jobs.Deregister("web", true, nil)
+	if err != nil || eval == "" || s.store.Snapshot().Job(key) != nil {
+		t.Errorf("purge: %v %v", eval, err)
+	}
+	eval, _, err = jobs.Deregister("web", true, nil)
+	if err != nil || eval != "" {
+		t.Errorf("stop an unknown job: %q %v", eval, err)
+	}
+
+	valid, _, err := jobs.Validate(sleeper("web"), nil)
+	if err != nil || valid.Error != "" || !valid.DriverConfigValidated || valid.Warnings != "a warning" {
+		t.Errorf("validate: %+v %v", valid, err)
+	}
+	invalid, _, err := jobs.Validate(&nomad.Job{}, nil)
+	if err != nil || len(invalid.ValidationErrors) != 2 || invalid.Error != "missing job ID\nmissing job type" {
+		t.Errorf("validate a bad one: %+v %v", invalid, err)
+	}
+	parsed, err := jobs.ParseHCL("web", true)
+	if err != nil || *parsed.ID != "web" || !*parsed.AllAtOnce {
+		t.Errorf("parse: %+v %v", parsed, err)
+	}
+	if _, err := jobs.ParseHCL("bad", true); err == nil || !strings.Contains(err.Error(), "400 (job.hcl:1,1-4: bad)") {
+		t.Errorf("parse a bad one: %v", err)
+	}
+}
+
+func TestBadWritesAreRefused(t *testing.T) {
+	s := serve(t)
+	for _, test := range []struct {
+		method, path, body string
+		code               int
+		text               string
+	}{
+		{"PUT", "/v1/jobs", `{`, 400, "decode"},
+		{"PUT", "/v1/jobs", `{}`, 400, "Job must be specified"},
+		{"PUT", "/v1/jobs", `{"Job":null}`, 400, "Job must be specified"},
+		{"PUT", "/v1/jobs", `{"Job":{}}`, 500, "missing job ID"},
+		{"PUT", "/v1/job/x", `{"Job":{"ID":"y","Type":"service"}}`, 400, "Job ID does not match"},
+		{"PUT", "/v1/jobs", `{"Job":{"ID":"y","Type":"service","Namespace":"prod"}}`, 500, `nonexistent namespace "prod"`},
+		{"PUT", "/v1/jobs?namespace=prod", `{"Job":{"ID":"y","Type":"service"}}`, 500, `nonexistent namespace "prod"`},
+		{"PUT", "/v1/jobs", `{"Job":{"ID":"y","Type":"service","Region":"mars"}}`, 500, "No path to region"},
+		{"PUT", "/v1/jobs", `{"Job":{"ID":"y","Type":"service"},"EvalPriority":101}`, 400, "between 1 and 100"},
+		{"PUT", "/v1/jobs?region=mars", `{}`, 500, "No path to region"},
+		{"PUT", "/v1/jobs", strings.Repeat(" ", 8<<20+1), 413, "larger than the limit of 8388608 bytes"},
+		{"DELETE", "/v1/job/x?purge=maybe", "", 500, "purge"},
+		{"DELETE", "/v1/job/x?eval_priority=x", "", 400, "eval_priority"},
+		{"DELETE", "/v1/job/x?eval_priority=101", "", 400, "between 1 and 100"},
+		{"DELETE", "/v1/job/x?no_shutdown_delay=true", "", 501, "not built"},
+		{"PUT", "/v1/job/x/evaluate", `{"JobID":"y"}`, 400, "JobID"},
+		{"PUT", "/v1/job/x/plan", `{}`, 501, "plan"},
+		{"PUT", "/v1/jobs/parse", `{}`, 400, "Job spec is empty"},
+	} {
+		code, body := s.send(test.method, test.path, test.body)
+		if code != test.code || !strings.Contains(body, test.text) {
+			t.Errorf("%s %s %.60s: %d %s, want %d with %q", test.method, test.path, test.body, code, body, test.code, test.text)
+		}
+	}
+	if code, body := s.send("DELETE", "/v1/job/x", "", commands.CommandIDHeader, "x"); code != 400 || !strings.Contains(body, commands.CommandIDHeader) {
+		t.Errorf("malformed command ID: %d %s", code, body)
+	}
+}
+
+// A write with the same command ID takes effect once and is answered the same.
+func TestCommandIDTakesEffectOnce(t *testing.T) {
+	s := serve(t)
+	body := `{"Job":{"ID":"web","Type":"service","TaskGroups":[{"Name":"g","Count":1}]}}`
+	id := newID().String()
+	_, first := s.send("PUT", "/v1/jobs", body, commands.CommandIDHeader, id)
+	index := s.store.Snapshot().Index()
+	code, second := s.send("PUT", "/v1/jobs", body, commands.CommandIDHeader, id)
+	if code != 200 || first != second || s.store.Snapshot().Index() != index {
+		t.Errorf("%d\n%s\n%s", code, first, second)
+	}
+	if _, third := s.send("PUT", "/v1/jobs", body); third == first {
+		t.Errorf("a write without an ID was taken for another one")
+	}
+}
+
+// A job whose spec or source is too large to travel with its command goes into
+// the log ahead of it, in pieces.
+func TestLargeJobs(t *testing.T) {
+	s := serve(t)
+	job := sleeper("large")
+	job.Meta = map[string]string{"text": strings.Repeat("drover ", 100_000)}
+	source := strings.Repeat("# a comment\n", 50_000)
+	_, _, err := s.client.Jobs().RegisterOpts(job, &nomad.RegisterOptions{Submission: &nomad.JobSubmission{Source: source, Format: "hcl2"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := s.store.Snapshot()
+	stored := state.Job(event.JobKey{Namespace: "default", ID: "large"})
+	if len(stored.Spec.Job.Meta["text"]) != 700_000 {
+		t.Error("the spec was cut")
+	}
+	data, ok := state.Blob(stored.Source)
+	var submission event.JobSubmission
+	if err := event.Unmarshal(data, &submission); !ok || err != nil || submission.Source != source {
+		t.Errorf("the source was cut: %v", err)
+	}
+}
+
+func TestErrorsOfDo(t *testing.T) {
+	s := serve(t)
+	for _, test := range []struct {
+		err         error
+		code, agent int
+		text        string
+	}{
+		{commands.ErrNoLeader, 500, 503, "No cluster leader"},
+		{commands.ErrBusy, 503, 503, "busy"},
+		{commands.ErrDeadline, 503, 503, "not begun"},
+		{fmt.Errorf("%w (%w)", commands.ErrUnknownOutcome, context.DeadlineExceeded), 500, 503, "may still take effect"},
+		{&commands.Rejection{Reason: commands.ReasonForbidden, Message: "Permission denied"}, 403, 403, "Permission denied"},
+		{&commands.Rejection{Reason: commands.ReasonTooLarge, Message: "too large"}, 413, 413, "too large"},
+		{&commands.Rejection{Reason: commands.ReasonNotFound, Message: "not found"}, 500, 404, "not found"},
+		{&commands.Rejection{Reason: commands.ReasonInvalid, Message: "invalid"}, 500, 400, "invalid"},
+		{&commands.Rejection{Reason: commands.ReasonSuperseded, Message: "older"}, 409, 409, "older"},
+		{&commands.Rejection{Reason: commands.ReasonNodeDown, Message: "down"}, 409, 404, "down"},
+	} {
+		s.do = func(context.Context, commands.Command) (commands.Result, error) { return commands.Result{}, test.err }
+		if code, body := s.send("DELETE", "/v1/job/x", ""); code != test.code || !strings.Contains(body, test.text) {
+			t.Errorf("%v: %d %s, want %d", test.err, code, body, test.code)
+		}
+		report, err := event.Marshal(&event.NodeReport{NodeCredentials: event.NodeCredentials{NodeID: newID(), Secret: newID()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, body := s.send("POST", "/v1/node-agent/report", string(report)); code != test.agent || !strings.Contains(body, test.text) {
+			t.Errorf("to an agent, %v: %d %s, want %d", test.err, code, body, test.agent)
+		}
+	}
+}
+
+// A node's life as its agent sees it: code of the answer, and what it says.
+func TestNodeAgent(t *testing.T) {
+	s := serve(t)
+	me := event.NodeCredentials{NodeID: newID(), Secret: newID(), Incarnation: 1}
+	post := func(route string, message any) (int, event.NodeAnswer, string) {
+		t.Helper()
+		data, err := event.Marshal(message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code, body := s.send("POST", "/v1/node-agent/"+route, string(data))
+		var answer event.NodeAnswer
+		if code == 200 {
+			if err := event.Unmarshal([]byte(body), &answer); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return code, answer, body
+	}
+	info := &event.Node{ID: me.NodeID, Name: "n", Datacenter: "dc1", NodePool: "default", NodeResources: &event.NodeResources{}}
+	status := func() event.NodeStatus { return s.store.Snapshot().Node(me.NodeID).Status }
+
+	if code, _, body := post("heartbeat", &event.NodeHeartbeat{NodeCredentials: me}); code != 404 {
+		t.Errorf("heartbeat of an unknown node: %d %s", code, body)
+	}
+	code, answer, body := post("register", &event.NodeRegistration{NodeCredentials: me, Node: info})
+	if code != 200 || answer.HeartbeatTTL != int64(10*time.Second) || answer.Eligibility != "eligible" || answer.Index != s.store.Snapshot().Index() {
+		t.Fatalf("register: %d %+v %s", code, answer, body)
+	}
+	if status() != event.NodeInitializing {
+		t.Errorf("registered: %v", status())
+	}
+	if code, answer, body = post("report", &event.NodeReport{NodeCredentials: me, Sequence: 1, Ready: true}); code != 200 || status() != event.NodeReady {
+		t.Errorf("ready: %d %+v %s", code, answer, body)
+	}
+	index := s.store.Snapshot().Index()
+	if code, answer, body = post("heartbeat", &event.NodeHeartbeat{NodeCredentials: me}); code != 200 || answer.HeartbeatTTL == 0 || answer.Register || s.store.Snapshot().Index() != index {
+		t.Errorf("heartbeat: %d %+v %s", code, answer, body)
+	}
+	if code, _, body = post("report", &event.NodeReport{NodeCredentials: me, Sequence: 1}); code != 200 || s.store.Snapshot().Index() != index {
+		t.Errorf("the same report again: %d %s", code, body)
+	}
+	if code, _, body = post("report", &event.NodeReport{NodeCredentials: me, Sequence: 9}); code != 409 {
+		t.Errorf("a report out of order: %d %s", code, body)
+	}
+	other := me
+	other.Secret = newID()
+	if code, _, body = post("report", &event.NodeReport{NodeCredentials: other}); code != 403 {
+		t.Errorf("report with a wrong secret: %d %s", code, body)
+	}
+	if code, _, body = post("heartbeat", &event.NodeHeartbeat{NodeCredentials: other}); code != 403 {
+		t.Errorf("heartbeat with a wrong secret: %d %s", code, body)
+	}
+	if code, _, body = post("register", &event.NodeRegistration{NodeCredentials: other, Node: info}); code != 403 {
+		t.Errorf("register with a wrong secret: %d %s", code, body)
+	}
+	newer := me
+	newer.Incarnation = 2
+	if code, _, body = post("heartbeat", &event.NodeHeartbeat{NodeCredentials: newer}); code != 404 {
+		t.Errorf("heartbeat of an unregistered start: %d %s", code, body)
+	}
+	if code, _, body = post("register", &event.NodeRegistration{NodeCredentials: newer, Node: info}); code != 200 {
+		t.Errorf("a new start: %d %s", code, body)
+	}
+	if code, _, body = post("report", &event.NodeReport{NodeCredentials: me, Sequence: 2}); code != 409 {
+		t.Errorf("report of the old start: %d %s", code, body)
+	}
+	if code, _, body = post("heartbeat", &event.NodeHeartbeat{NodeCredentials: me}); code != 409 {
+		t.Errorf("heartbeat of the old start: %d %s", code, body)
+	}
+	if code, _, body = post("register", &event.NodeRegistration{NodeCredentials: newer, Node: &event.Node{ID: newID()}}); code != 400 {
+		t.Errorf("another node's fingerprint: %d %s", code, body)
+	}
+	s.beat = commands.ErrNoLeader
+	if code, _, body = post("heartbeat", &event.NodeHeartbeat{NodeCredentials: newer}); code != 503 {
+		t.Errorf("heartbeat to a server that does not lead: %d %s", code, body)
+	}
+	if code, answer, body = post("report", &event.NodeReport{NodeCredentials: newer, Sequence: 1}); code != 200 || answer.HeartbeatTTL <= 0 {
+		t.Errorf("a report that was committed: %d %+v %s", code, answer, body)
+	}
+	if code, body := s.send("POST", "/v1/node-agent/report", "\xff"); code != 400 {
+		t.Errorf("no CBOR: %d %s", code, body)
+	}
+	if code, body := s.send("POST", "/v1/node-agent/heartbeat", strings.Repeat("x", 5000)); code != 413 {
+		t.Errorf("too long: %d %s", code, body)
+	}
+}
+
+func FuzzWriteBodies(f *testing.F) {
+	heartbeat, err := event.Marshal(&event.NodeHeartbeat{NodeCredentials: event.NodeCredentials{NodeID: newID(), Secret: newID()}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("/v1/jobs", []byte(`{"Job":{"ID":"x","Type":"service","TaskGroups":[{"Name":"g"}]},"EvalPriority":5}`))
+	f.Add("/v1/validate/job", []byte(`{"Job":{}}`))
+	f.Add("/v1/jobs/parse", []byte(`{"JobHCL":"x"}`))
+	f.Add("/v1/job/x/evaluate", []byte(`{"JobID":"x","EvalOptions":{}}`))
+	f.Add("/v1/node-agent/heartbeat", heartbeat)
+	f.Add("/v1/node-agent/report", heartbeat)
+	f.Add("/v1/node-agent/register", heartbeat)
+	h, err := commands.NewHTTP(commands.HTTPConfig{
+		Do: func(_ context.Context, cmd commands.Command) (commands.Result, error) {
+			if _, rejection := commands.Decide(projections.New(), 1, &cmd); rejection != nil {
+				return commands.Result{}, rejection
+			}
+			return commands.Result{State: projections.New()}, nil
+		},
+		Store: projections.NewStore(projections.New()), Region: "global", NewID: newID, Jobs: jsonJobs{},
+		Beat: func(event.ID) (time.Duration, error) { return time.Second, nil },
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	rt := rest.NewRouter()
+	h.Register(rt)
+	h.RegisterNodeAgent(rt)
+	f.Fuzz(func(t *testing.T, path string, body []byte) {
+		r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+		r.URL.Path = path
+		w := httptest.NewRecorder()
+		rt.ServeHTTP(w, r)
+		if w.Code == 0 {
+			t.Errorf("%s %q: no answer", path, body)
+		}
+	})
+}
