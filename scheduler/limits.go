@@ -9,6 +9,11 @@ const (
 	attemptsService = 5
 	attemptsBatch   = 2
 
+	// attemptsStale is how often a plan may be refused because its job moved on
+	// meanwhile. That is no conflict over room, only a busy job (a thousand short
+	// tasks end one by one), so it is tried more often.
+	attemptsStale = 100
+
 	// planBytesMax bounds the size of a plan as estimated by the weights below.
 	// One append takes 512 KB; a larger decision is several plans, and the
 	// evaluation stays open until the last.
