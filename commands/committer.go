@@ -566,7 +566,7 @@ func (b *batch) encode(cmd *Command, decided []Decided) ([]*event.Record, [][]by
 		if err != nil {
 			return nil, nil, err
 		}
-		r.Hash = b.chain(previous, index, entry)
+		r.Hash, r.Size = b.chain(previous, index, entry), len(entry)
 		previous = r.Hash
 		records[i], entries[i] = r, entry
 	}

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -54,35 +55,71 @@ func (d *decision) newID(space string, n uint64) event.ID {
 	return event.DeriveID(space, d.cmd.ID, n)
 }
 
-// createEvaluation adds an evaluation that is to be run.
-func (d *decision) createEvaluation(eval event.Evaluation) {
+// createEvaluation adds an evaluation that is to be run. Its ID is derived from
+// the command's: one that exists means that the command took effect before, so
+// long ago that its ID is not remembered any more.
+func (d *decision) createEvaluation(eval event.Evaluation) *Rejection {
+	if d.state.Evaluation(eval.ID) != nil {
+		return reject(ReasonSuperseded, "command %v took effect before: evaluation %v exists", d.cmd.ID, eval.ID)
+	}
 	if eval.Status == 0 {
 		eval.Status = event.EvalPending
 	}
 	d.emit(&event.EvaluationCreated{Evaluation: eval}, eval.ID)
-}
-
-func (c StoreBlob) decide(d *decision) *Rejection {
-	if c.Of == 0 || c.Chunk >= c.Of || len(c.Data) > chunkBytesMax {
-		return reject(ReasonInvalid, "blob %v: chunk %d of %d with %d bytes", c.Hash, c.Chunk, c.Of, len(c.Data))
-	}
-	if !d.state.HasBlobChunk(c.Hash, c.Chunk, c.Of) {
-		d.emit(&event.BlobStored{Blob: c.Hash, Chunk: c.Chunk, Of: c.Of, Data: c.Data}, event.ID{})
-	}
 	return nil
 }
 
-// storeBlob adds the chunks of a blob that the log does not have yet.
-func (d *decision) storeBlob(b Blob) {
-	if b.Hash.IsZero() {
-		return
+func (c StoreBlob) decide(d *decision) *Rejection {
+	if c.Of == 0 || c.Of > blobChunksMax || c.Chunk >= c.Of || len(c.Data) > chunkBytesMax {
+		return reject(ReasonInvalid, "blob %v: chunk %d of %d with %d bytes", c.Hash, c.Chunk, c.Of, len(c.Data))
+	}
+	chunks := slices.Clone(d.state.BlobChunks(c.Hash))
+	if chunks == nil {
+		chunks = make([][]byte, c.Of)
+	}
+	if len(chunks) != int(c.Of) {
+		return reject(ReasonConflict, "blob %v: it is stored in %d chunks, not %d", c.Hash, len(chunks), c.Of)
+	}
+	if chunks[c.Chunk] != nil {
+		return nil
+	}
+	if chunks[c.Chunk] = c.Data; c.Data == nil {
+		chunks[c.Chunk] = []byte{}
+	}
+	missing := func(chunk []byte) bool { return chunk == nil }
+	if !slices.ContainsFunc(chunks, missing) && event.HashOf(slices.Concat(chunks...)) != c.Hash {
+		return reject(ReasonInvalid, "blob %v: its content has another hash", c.Hash)
+	}
+	d.emit(&event.BlobStored{Blob: c.Hash, Chunk: c.Chunk, Of: c.Of, Data: c.Data}, event.ID{})
+	return nil
+}
+
+// storeBlob adds the chunks of a blob that the log does not have yet. A blob
+// without data must have been stored ahead.
+func (d *decision) storeBlob(what string, b Blob) *Rejection {
+	if len(b.Data) == 0 {
+		if _, whole := d.state.Blob(b.Hash); !whole {
+			return reject(ReasonInvalid, "%s %v is not in the log yet", what, b.Hash)
+		}
+		return nil
+	}
+	if event.HashOf(b.Data) != b.Hash {
+		return reject(ReasonInvalid, "%s %v: its content has another hash", what, b.Hash)
 	}
 	chunks := slices.Collect(slices.Chunk(b.Data, chunkBytesMax))
+	stored := d.state.BlobChunks(b.Hash)
+	if stored != nil && len(stored) != len(chunks) {
+		return reject(ReasonConflict, "%s %v: it is stored in %d chunks, not %d", what, b.Hash, len(stored), len(chunks))
+	}
 	for i, data := range chunks {
-		if !d.state.HasBlobChunk(b.Hash, uint32(i), uint32(len(chunks))) {
+		switch {
+		case stored == nil || stored[i] == nil:
 			d.emit(&event.BlobStored{Blob: b.Hash, Chunk: uint32(i), Of: uint32(len(chunks)), Data: data}, event.ID{})
+		case !bytes.Equal(stored[i], data):
+			return reject(ReasonConflict, "%s %v: other bytes are stored for its chunk %d", what, b.Hash, i)
 		}
 	}
+	return nil
 }
 
 func (c SubmitJob) decide(d *decision) *Rejection {
@@ -110,6 +147,9 @@ func (c SubmitJob) decide(d *decision) *Rejection {
 	}
 	total := 0
 	for _, g := range job.TaskGroups {
+		if g.Count < 0 || g.Count > jobCountMax {
+			return reject(ReasonInvalid, "job %v asks for %d allocations of group %q; the limit is %d", key, g.Count, g.Name, jobCountMax)
+		}
 		total += g.Count
 	}
 	if total > jobCountMax {
@@ -127,19 +167,24 @@ func (c SubmitJob) decide(d *decision) *Rejection {
 		if old != nil {
 			submitted.Version = old.Version + 1
 		}
-		d.storeBlob(spec)
-		d.storeBlob(c.Source)
+		if r := d.storeBlob("spec", spec); r != nil {
+			return r
+		}
+		if !c.Source.Hash.IsZero() {
+			if r := d.storeBlob("source", c.Source); r != nil {
+				return r
+			}
+		}
 		modifyIndex = d.emit(submitted, evalID)
 	}
 	priority := job.Priority
 	if c.EvalPriority > 0 {
 		priority = c.EvalPriority
 	}
-	d.createEvaluation(event.Evaluation{
+	return d.createEvaluation(event.Evaluation{
 		ID: evalID, Namespace: key.Namespace, JobID: key.ID, Type: job.Type, Priority: priority,
 		TriggeredBy: event.TriggerJobRegister, JobModifyIndex: modifyIndex,
 	})
-	return nil
 }
 
 // withCounts is the job with the counts of the groups that old has too.
@@ -173,11 +218,10 @@ func (c StopJob) decide(d *decision) *Rejection {
 	if c.EvalPriority > 0 {
 		priority = c.EvalPriority
 	}
-	d.createEvaluation(event.Evaluation{
+	return d.createEvaluation(event.Evaluation{
 		ID: evalID, Namespace: c.Key.Namespace, JobID: c.Key.ID, Type: event.JobTypeService, Priority: priority,
 		TriggeredBy: event.TriggerJobDeregister, JobModifyIndex: modifyIndex,
 	})
-	return nil
 }
 
 func (c EvaluateJob) decide(d *decision) *Rejection {
@@ -185,12 +229,11 @@ func (c EvaluateJob) decide(d *decision) *Rejection {
 	if job == nil {
 		return reject(ReasonNotFound, "job not found")
 	}
-	d.createEvaluation(event.Evaluation{
+	return d.createEvaluation(event.Evaluation{
 		ID: d.newID("evaluation", 0), Namespace: c.Key.Namespace, JobID: c.Key.ID,
 		Type: job.Spec.Job.Type, Priority: job.Spec.Job.Priority,
 		TriggeredBy: event.TriggerJobRegister, JobModifyIndex: job.JobModifyIndex,
 	})
-	return nil
 }
 
 func (c FailEvaluation) decide(d *decision) *Rejection {
@@ -202,20 +245,22 @@ func (c FailEvaluation) decide(d *decision) *Rejection {
 		return reject(ReasonClosed, "evaluation %v is %v", c.EvalID, eval.Status)
 	}
 	d.emit(&event.EvaluationEnded{EvalID: eval.ID, Status: event.EvalFailed, Description: c.Description}, eval.ID)
-	if d.state.BlockedEvaluation(eval.Job()) == nil {
-		d.createEvaluation(event.Evaluation{
-			ID: event.DeriveID("blocked", eval.ID, d.next()), Namespace: eval.Namespace, JobID: eval.JobID,
-			Type: eval.Type, Priority: eval.Priority, TriggeredBy: event.TriggerMaxPlanAttempts,
-			Status: event.EvalBlocked, StatusDescription: "created due to placement conflicts",
-			JobModifyIndex: eval.JobModifyIndex, PreviousEval: eval.ID, EscapedComputedClass: true,
-		})
+	if d.state.BlockedEvaluation(eval.Job()) != nil {
+		return nil
 	}
-	return nil
+	return d.createEvaluation(event.Evaluation{
+		ID: event.DeriveID("blocked", eval.ID, d.next()), Namespace: eval.Namespace, JobID: eval.JobID,
+		Type: eval.Type, Priority: eval.Priority, TriggeredBy: event.TriggerMaxPlanAttempts,
+		Status: event.EvalBlocked, StatusDescription: "created due to placement conflicts",
+		JobModifyIndex: eval.JobModifyIndex, PreviousEval: eval.ID, EscapedComputedClass: true,
+	})
 }
 
 func (c UnblockEvaluations) decide(d *decision) *Rejection {
+	woken := make(map[event.ID]bool, len(c.IDs))
 	for _, id := range c.IDs {
-		if eval := d.state.Evaluation(id); eval != nil && eval.Status == event.EvalBlocked {
+		if eval := d.state.Evaluation(id); eval != nil && eval.Status == event.EvalBlocked && !woken[id] {
+			woken[id] = true
 			d.emit(&event.EvaluationUnblocked{EvalID: id}, id)
 		}
 	}
@@ -261,7 +306,14 @@ func validateNode(n *event.Node) error {
 	if r.Cpu.CpuShares < 0 || r.Memory.MemoryMB < 0 || r.Disk.DiskMB < 0 {
 		return fmt.Errorf("it has negative resources")
 	}
-	if r.MinDynamicPort < 0 || r.MaxDynamicPort > 65535 || r.MinDynamicPort > r.MaxDynamicPort {
+	first, last := r.MinDynamicPort, r.MaxDynamicPort
+	if first == 0 {
+		first = projections.DefaultMinDynamicPort
+	}
+	if last == 0 {
+		last = projections.DefaultMaxDynamicPort
+	}
+	if first < 0 || last > 65535 || first > last {
 		return fmt.Errorf("invalid dynamic port range: min_dynamic_port=%d and max_dynamic_port=%d", r.MinDynamicPort, r.MaxDynamicPort)
 	}
 	for _, network := range r.NodeNetworks {
@@ -271,7 +323,15 @@ func validateNode(n *event.Node) error {
 			}
 		}
 	}
+	for _, driver := range n.Drivers {
+		if driver == nil {
+			return fmt.Errorf("it names a driver and says nothing of it")
+		}
+	}
 	if res := n.ReservedResources; res != nil {
+		if res.Cpu.CpuShares < 0 || res.Memory.MemoryMB < 0 || res.Disk.DiskMB < 0 {
+			return fmt.Errorf("it keeps back negative resources")
+		}
 		if _, err := projections.ParsePortRanges(res.Networks.ReservedHostPorts); err != nil {
 			return fmt.Errorf("reserved.reserved_ports %q invalid: %v", res.Networks.ReservedHostPorts, err)
 		}

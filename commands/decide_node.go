@@ -94,6 +94,13 @@ func (c ReportAllocations) decide(d *decision) *Rejection {
 	case c.Sequence != node.LastReport+1:
 		return reject(ReasonSuperseded, "report %d of node %v refused: its last one was %d", c.Sequence, c.NodeID, node.LastReport)
 	}
+	for _, delta := range c.Deltas {
+		for _, task := range delta.Tasks {
+			if task == nil {
+				return reject(ReasonInvalid, "report of node %v names a task of allocation %v and says nothing of it", c.NodeID, delta.ID)
+			}
+		}
+	}
 	report := &event.AllocationsReported{NodeID: c.NodeID, Incarnation: c.Incarnation, Sequence: c.Sequence}
 	for _, delta := range c.Deltas {
 		a := d.state.Allocation(delta.ID)
@@ -123,11 +130,13 @@ func (c ReportAllocations) decide(d *decision) *Rejection {
 // MarkNodesDown makes one evaluation per job, however many of its nodes went.
 func (c MarkNodesDown) decide(d *decision) *Rejection {
 	var down []event.ID
+	gone := make(map[event.ID]bool, len(c.IDs))
 	for _, id := range c.IDs {
 		node := d.state.Node(id)
-		if node == nil || node.Status == event.NodeDown {
+		if node == nil || node.Status == event.NodeDown || gone[id] {
 			continue
 		}
+		gone[id] = true
 		d.emit(&event.NodeStatusChanged{NodeID: id, Status: event.NodeDown, Description: c.Reason}, event.ID{})
 		down = append(down, id)
 	}
@@ -140,7 +149,9 @@ func (c MarkNodesDown) decide(d *decision) *Rejection {
 		if job := d.state.Job(key); job != nil {
 			eval.Type, eval.Priority, eval.JobModifyIndex = job.Spec.Job.Type, job.Spec.Job.Priority, job.JobModifyIndex
 		}
-		d.createEvaluation(eval)
+		if r := d.createEvaluation(eval); r != nil {
+			return r
+		}
 	}
 	return nil
 }

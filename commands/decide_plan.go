@@ -14,6 +14,7 @@ import (
 // scheduling, Schwarzkopf et al. 2013).
 func (c CommitPlan) decide(d *decision) *Rejection {
 	p := *c.Plan
+	p.Dropped, p.BlockedEval = nil, event.ID{}
 	eval := d.state.Evaluation(p.EvalID)
 	if eval == nil {
 		return reject(ReasonClosed, "plan for evaluation %v, which does not exist", p.EvalID)
@@ -25,44 +26,56 @@ func (c CommitPlan) decide(d *decision) *Rejection {
 	if key != eval.Job() {
 		return reject(ReasonInvalid, "plan for job %v by an evaluation of job %v", key, eval.Job())
 	}
+	switch p.Outcome {
+	case event.EvalPending, event.EvalComplete, event.EvalFailed:
+	default:
+		return reject(ReasonInvalid, "plan for evaluation %v leaves it %v", p.EvalID, p.Outcome)
+	}
 	if r := d.checkBasis(&p, key); r != nil {
 		return r
 	}
-	if r := d.checkReferences(&p, key); r != nil {
+	if r := d.checkStops(&p, key); r != nil {
+		return r
+	}
+	if r := d.checkInPlace(&p, key); r != nil {
+		return r
+	}
+	if r := d.checkPlacements(&p, key); r != nil {
 		return r
 	}
 	if r := d.dropUnfit(&p, key); r != nil {
 		return r
 	}
-	d.commit(&p, eval, key)
-	return nil
+	return d.commit(&p, eval, key)
+}
+
+// stale refuses a plan that was decided on a state that is gone.
+func (d *decision) stale(format string, args ...any) *Rejection {
+	r := reject(ReasonStale, format, args...)
+	r.RefreshIndex = d.state.Index()
+	return r
 }
 
 // checkBasis refuses a plan that was decided before the last change of its
 // job's spec, plans or allocations: it may place what is there already.
 func (d *decision) checkBasis(p *event.PlanCommitted, key event.JobKey) *Rejection {
-	stale := func(format string, args ...any) *Rejection {
-		r := reject(ReasonStale, format, args...)
-		r.RefreshIndex = d.state.Index()
-		return r
-	}
 	if p.Basis > d.state.Index() {
-		return stale("plan decided at index %d, ahead of the log at %d", p.Basis, d.state.Index())
+		return d.stale("plan decided at index %d, ahead of the log at %d", p.Basis, d.state.Index())
 	}
 	job := d.state.Job(key)
 	if job == nil {
 		// Purged: what is left to do is to stop its allocations.
 		if plannedPlacements(p) > 0 || len(p.InPlace) > 0 {
-			return stale("plan places job %v, which is gone", key)
+			return d.stale("plan places job %v, which is gone", key)
 		}
 		return nil
 	}
 	if job.ChangeIndex > p.Basis {
-		return stale("plan decided at index %d, job %v changed at %d", p.Basis, key, job.ChangeIndex)
+		return d.stale("plan decided at index %d, job %v changed at %d", p.Basis, key, job.ChangeIndex)
 	}
 	if plannedPlacements(p) > 0 || len(p.InPlace) > 0 {
 		if p.JobVersion != job.Version || job.Stopped {
-			return stale("plan places version %d of job %v, which is at version %d", p.JobVersion, key, job.Version)
+			return d.stale("plan places version %d of job %v, which is at version %d", p.JobVersion, key, job.Version)
 		}
 	}
 	return nil
@@ -76,155 +89,305 @@ func plannedPlacements(p *event.PlanCommitted) int {
 	return n
 }
 
+// The checks below refuse a plan that speaks of what is not there, that would
+// leave two live allocations with one name, or that would give one room away
+// twice. None of it can come of a sound scheduler on a basis that still holds;
+// all of it would be damage if it came in.
+
 type instance struct {
 	group string
 	name  uint32
 }
 
-// checkReferences refuses a plan that speaks of what is not there, or that
-// would leave two live allocations with one name. Neither can come of a sound
-// scheduler on a basis that still holds; both would be damage if they came in.
-func (d *decision) checkReferences(p *event.PlanCommitted, key event.JobKey) *Rejection {
-	ending := make(map[event.ID]bool, len(p.Stops))
+func (d *decision) checkStops(p *event.PlanCommitted, key event.JobKey) *Rejection {
+	seen := make(map[event.ID]bool, len(p.Stops))
 	for _, stop := range p.Stops {
 		a := d.state.Allocation(stop.ID)
 		if a == nil || a.Job != key {
 			return reject(ReasonInvalid, "plan stops allocation %v, which is none of job %v", stop.ID, key)
 		}
-		if stop.Client != 0 && a.Client.Terminal() && a.Client != stop.Client {
-			return reject(ReasonInvalid, "plan makes allocation %v %v, which is already %v", stop.ID, stop.Client, a.Client)
+		if seen[stop.ID] {
+			return reject(ReasonInvalid, "plan stops allocation %v twice", stop.ID)
 		}
-		ending[stop.ID] = true
+		seen[stop.ID] = true
+		switch {
+		case stop.Client == 0:
+		case stop.Client != event.ClientLost || stop.HandsOver:
+			return reject(ReasonInvalid, "plan makes allocation %v %v", stop.ID, stop.Client)
+		case a.Client.Terminal() && a.Client != stop.Client:
+			return d.stale("plan makes allocation %v %v, which is already %v", stop.ID, stop.Client, a.Client)
+		default:
+			if node := d.state.Node(a.NodeID); node != nil && node.Status != event.NodeDown {
+				return d.stale("plan gives allocation %v up, but its node %v is %v", stop.ID, a.NodeID, node.Status)
+			}
+		}
+		if stop.HandsOver && !hasSuccessor(p, a) {
+			return reject(ReasonInvalid, "plan has allocation %v hand its room over to nobody", stop.ID)
+		}
 	}
-	for _, id := range p.InPlace {
-		if a := d.state.Allocation(id); a == nil || a.Job != key {
-			return reject(ReasonInvalid, "plan updates allocation %v, which is none of job %v", id, key)
+	return nil
+}
+
+// hasSuccessor reports whether the plan replaces an allocation on its own node.
+func hasSuccessor(p *event.PlanCommitted, a *projections.Allocation) bool {
+	for _, g := range p.Groups {
+		for _, placement := range g.Placements {
+			if placement.Previous == a.ID && int(placement.Node) < len(p.Nodes) && p.Nodes[placement.Node] == a.NodeID {
+				return true
+			}
 		}
+	}
+	return false
+}
+
+func (d *decision) checkInPlace(p *event.PlanCommitted, key event.JobKey) *Rejection {
+	if len(p.InPlace) == 0 {
+		return nil
+	}
+	ending := stopped(p)
+	spec := d.state.Job(key).Spec
+	seen := make(map[event.ID]bool, len(p.InPlace))
+	for _, id := range p.InPlace {
+		a := d.state.Allocation(id)
+		if a == nil || a.Job != key || !a.Live() || ending[id] || seen[id] {
+			return reject(ReasonInvalid, "plan updates allocation %v in place, which is none of job %v that goes on", id, key)
+		}
+		seen[id] = true
+		ask := spec.Ask(a.Group)
+		if ask == nil {
+			return reject(ReasonInvalid, "plan updates allocation %v in place, whose group %q is gone", id, a.Group)
+		}
+		if !slices.EqualFunc(ask.Ports, a.Ports, func(asked event.Port, held event.AssignedPort) bool {
+			return asked.Label == held.Label && (asked.Value == 0 || asked.Value == held.Value)
+		}) {
+			return reject(ReasonInvalid, "plan updates allocation %v in place, whose ports have changed", id)
+		}
+	}
+	return nil
+}
+
+func stopped(p *event.PlanCommitted) map[event.ID]bool {
+	ids := make(map[event.ID]bool, len(p.Stops))
+	for _, stop := range p.Stops {
+		ids[stop.ID] = true
+	}
+	return ids
+}
+
+func (d *decision) checkPlacements(p *event.PlanCommitted, key event.JobKey) *Rejection {
+	nodes := make(map[event.ID]bool, len(p.Nodes))
+	for _, id := range p.Nodes {
+		if nodes[id] {
+			return reject(ReasonInvalid, "plan for job %v lists node %v twice", key, id)
+		}
+		nodes[id] = true
 	}
 	if plannedPlacements(p) == 0 {
 		return nil
 	}
-	spec := d.state.Job(key).Spec
-	taken := make(map[instance]bool)
+	c := placementCheck{
+		decision: d, plan: p, key: key, ending: stopped(p), taken: make(map[instance]bool),
+		ordinals: make(map[uint32]bool), succeeded: make(map[event.ID]bool),
+	}
 	for a := range d.state.AllocationsOf(key) {
-		if a.Live() && !ending[a.ID] {
-			taken[instance{a.Group, a.NameIndex}] = true
+		if a.Live() && !c.ending[a.ID] {
+			c.taken[instance{a.Group, a.NameIndex}] = true
 		}
 	}
+	spec := d.state.Job(key).Spec
 	for _, g := range p.Groups {
 		ask := spec.Ask(g.Name)
 		if ask == nil && len(g.Placements) > 0 {
 			return reject(ReasonInvalid, "plan places group %q, which job %v does not have", g.Name, key)
 		}
 		for _, placement := range g.Placements {
-			if int(placement.Node) >= len(p.Nodes) || len(placement.Ports) != len(ask.Ports) {
-				return reject(ReasonInvalid, "plan for job %v has a placement that points nowhere", key)
-			}
-			for i, port := range ask.Ports {
-				if port.Value != 0 && placement.Ports[i] != uint16(port.Value) {
-					return reject(ReasonInvalid, "plan for job %v gives port %q the number %d instead of %d", key, port.Label, placement.Ports[i], port.Value)
-				}
-			}
-			name := instance{g.Name, placement.Name}
-			if taken[name] {
-				return reject(ReasonInvalid, "plan places %s.%s[%d] a second time", key.ID, g.Name, placement.Name)
-			}
-			taken[name] = true
-			if d.state.Allocation(event.AllocationID(p.EvalID, p.Basis, placement.Ordinal)) != nil {
-				return reject(ReasonInvalid, "plan makes an allocation that exists")
+			if r := c.check(g.Name, ask, placement); r != nil {
+				return r
 			}
 		}
 	}
 	return nil
+}
+
+// placementCheck is what the placements of one plan have taken so far.
+type placementCheck struct {
+	*decision
+	plan      *event.PlanCommitted
+	key       event.JobKey
+	ending    map[event.ID]bool
+	taken     map[instance]bool
+	ordinals  map[uint32]bool
+	succeeded map[event.ID]bool
+}
+
+func (c *placementCheck) check(group string, ask *projections.Ask, placement event.Placement) *Rejection {
+	if int(placement.Node) >= len(c.plan.Nodes) || len(placement.Ports) != len(ask.Ports) {
+		return reject(ReasonInvalid, "plan for job %v has a placement that points nowhere", c.key)
+	}
+	for i, port := range ask.Ports {
+		switch number := placement.Ports[i]; {
+		case port.Value != 0 && number != uint16(port.Value):
+			return reject(ReasonInvalid, "plan for job %v gives port %q the number %d instead of %d", c.key, port.Label, number, port.Value)
+		case number == 0:
+			return reject(ReasonInvalid, "plan for job %v gives port %q no number", c.key, port.Label)
+		}
+	}
+	name := instance{group, placement.Name}
+	if c.taken[name] {
+		return reject(ReasonInvalid, "plan places %s.%s[%d] a second time", c.key.ID, group, placement.Name)
+	}
+	c.taken[name] = true
+	if c.ordinals[placement.Ordinal] || c.state.Allocation(event.AllocationID(c.plan.EvalID, c.plan.Basis, placement.Ordinal)) != nil {
+		return reject(ReasonInvalid, "plan makes an allocation that exists")
+	}
+	c.ordinals[placement.Ordinal] = true
+	if placement.Previous.IsZero() {
+		return nil
+	}
+	previous := c.state.Allocation(placement.Previous)
+	switch {
+	case previous == nil || previous.Job != c.key:
+		return reject(ReasonInvalid, "plan replaces allocation %v, which is none of job %v", placement.Previous, c.key)
+	case c.succeeded[previous.ID]:
+		return reject(ReasonInvalid, "plan replaces allocation %v twice", previous.ID)
+	case previous.Live() && (!c.ending[previous.ID] || name != instance{previous.Group, previous.NameIndex}):
+		// If the placement is dropped its predecessor goes on, under its own name.
+		return reject(ReasonInvalid, "plan replaces allocation %v, which lives, by %s.%s[%d]", previous.ID, c.key.ID, group, placement.Name)
+	}
+	c.succeeded[previous.ID] = true
+	return nil
+}
+
+// planRoom is the room on one node while a plan is checked; failure says why the
+// node's part of the plan is dropped.
+type planRoom struct {
+	projections.Room
+	failure string
 }
 
 // dropUnfit takes out of the plan each node whose part does not fit at the head
-// any more: its placements, and the stops that were to make way for them.
+// any more: its placements, the stops that were to make way for them, and the
+// allocations that were to grow in place.
 func (d *decision) dropUnfit(p *event.PlanCommitted, key event.JobKey) *Rejection {
-	if plannedPlacements(p) == 0 {
+	if plannedPlacements(p) == 0 && len(p.InPlace) == 0 {
 		return nil
 	}
 	spec := d.state.Job(key).Spec
-	stops := make(map[event.ID]event.PlannedStop, len(p.Stops))
-	for _, stop := range p.Stops {
-		stops[stop.ID] = stop
+	rooms := make(map[event.ID]*planRoom, len(p.Nodes))
+	order := slices.Clone(p.Nodes)
+	for _, id := range p.Nodes {
+		rooms[id] = d.roomFor(id)
 	}
-	rooms := make([]projections.Room, len(p.Nodes))
-	failure := make([]string, len(p.Nodes))
-	for i, id := range p.Nodes {
-		node := d.state.Node(id)
-		switch {
-		case node == nil:
-			failure[i] = "node does not exist"
-		case !node.Schedulable():
-			failure[i] = fmt.Sprintf("node is %v and %s", node.Status, node.Eligibility())
-		default:
-			rooms[i] = projections.RoomOn(node)
+	d.handOver(p, rooms)
+	grown := make(map[event.ID]bool)
+	for _, id := range p.InPlace {
+		a := d.state.Allocation(id)
+		ask := spec.Ask(a.Group)
+		node := d.state.Node(a.NodeID)
+		if ask.Resources == a.Ask.Resources || node == nil {
+			continue
 		}
+		grown[id] = true
+		room := rooms[a.NodeID]
+		if room == nil {
+			room = &planRoom{Room: projections.RoomOn(node)}
+			rooms[a.NodeID], order = room, append(order, a.NodeID)
+		}
+		room.Release(a)
+		room.take(ask, heldPorts(a))
 	}
-	// What hands over its room does so before anything is put in its place.
 	for _, g := range p.Groups {
 		for _, placement := range g.Placements {
-			if stop, ok := stops[placement.Previous]; ok && stop.HandsOver && failure[placement.Node] == "" {
-				if a := d.state.Allocation(stop.ID); a.NodeID == p.Nodes[placement.Node] && a.HoldsRoom() {
-					rooms[placement.Node].Release(a)
-				}
-			}
+			rooms[p.Nodes[placement.Node]].take(spec.Ask(g.Name), placement.Ports)
 		}
 	}
-	for _, g := range p.Groups {
-		ask := spec.Ask(g.Name)
-		for _, placement := range g.Placements {
-			if failure[placement.Node] != "" {
-				continue
-			}
-			room := &rooms[placement.Node]
-			if dimension, ok := room.Fits(ask, placement.Ports); !ok {
-				failure[placement.Node] = dimension
-				continue
-			}
-			room.Take(ask, placement.Ports)
+	for _, id := range order {
+		if reason := rooms[id].failure; reason != "" {
+			p.Dropped = append(p.Dropped, event.DroppedNode{NodeID: id, Reason: reason})
 		}
 	}
-	bad := 0
-	for i, reason := range failure {
-		if reason != "" {
-			bad++
-			p.Dropped = append(p.Dropped, event.DroppedNode{NodeID: p.Nodes[i], Reason: reason})
-		}
-	}
-	if bad == 0 {
+	if len(p.Dropped) == 0 {
 		return nil
 	}
 	if spec.Job.AllAtOnce {
-		r := reject(ReasonStale, "plan of job %v is all at once and node %v does not fit: %s", key, p.Dropped[0].NodeID, p.Dropped[0].Reason)
-		r.RefreshIndex = d.state.Index()
-		return r
+		return d.stale("plan of job %v is all at once and node %v does not fit: %s", key, p.Dropped[0].NodeID, p.Dropped[0].Reason)
 	}
-	d.removeDropped(p, failure)
+	removeDropped(p)
+	if len(grown) > 0 {
+		p.InPlace = slices.DeleteFunc(slices.Clone(p.InPlace), func(id event.ID) bool {
+			return grown[id] && rooms[d.state.Allocation(id).NodeID].failure != ""
+		})
+	}
 	return nil
 }
 
-func (d *decision) removeDropped(p *event.PlanCommitted, failure []string) {
+// roomFor is the room on a node that new allocations are to be placed on.
+func (d *decision) roomFor(id event.ID) *planRoom {
+	node := d.state.Node(id)
+	switch {
+	case node == nil:
+		return &planRoom{failure: "node does not exist"}
+	case !node.Schedulable():
+		return &planRoom{failure: fmt.Sprintf("node is %v and %s", node.Status, node.Eligibility())}
+	}
+	return &planRoom{Room: projections.RoomOn(node)}
+}
+
+// handOver gives back what predecessors hold, before anything is put in their place.
+func (d *decision) handOver(p *event.PlanCommitted, rooms map[event.ID]*planRoom) {
+	for _, stop := range p.Stops {
+		if !stop.HandsOver {
+			continue
+		}
+		a := d.state.Allocation(stop.ID)
+		if room := rooms[a.NodeID]; room.failure == "" && a.HoldsRoom() {
+			room.Release(a)
+		}
+	}
+}
+
+func (r *planRoom) take(ask *projections.Ask, ports []uint16) {
+	if r.failure != "" {
+		return
+	}
+	if dimension, ok := r.Fits(ask, ports); !ok {
+		r.failure = dimension
+		return
+	}
+	r.Take(ask, ports)
+}
+
+func heldPorts(a *projections.Allocation) []uint16 {
+	ports := make([]uint16, len(a.Ports))
+	for i, p := range a.Ports {
+		ports[i] = uint16(p.Value)
+	}
+	return ports
+}
+
+// removeDropped leaves out the placements on nodes that are dropped, and the
+// stops that made way for them.
+func removeDropped(p *event.PlanCommitted) {
+	dropped := make(map[event.ID]*event.DroppedNode, len(p.Dropped))
+	for i := range p.Dropped {
+		dropped[p.Dropped[i].NodeID] = &p.Dropped[i]
+	}
 	kept := make(map[event.ID]bool) // predecessors that must go on running
-	counts := make(map[event.ID]uint32)
 	groups := slices.Clone(p.Groups)
 	for i := range groups {
 		var placements []event.Placement
 		for _, placement := range groups[i].Placements {
-			if failure[placement.Node] == "" {
+			node := dropped[p.Nodes[placement.Node]]
+			if node == nil {
 				placements = append(placements, placement)
 				continue
 			}
-			counts[p.Nodes[placement.Node]]++
+			node.Placements++
 			if !placement.Previous.IsZero() {
 				kept[placement.Previous] = true
 			}
 		}
 		groups[i].Placements = placements
-	}
-	for i := range p.Dropped {
-		p.Dropped[i].Placements = counts[p.Dropped[i].NodeID]
 	}
 	p.Groups = groups
 	// A lost predecessor stays lost whether or not its successor fits.
@@ -235,7 +398,7 @@ func (d *decision) removeDropped(p *event.PlanCommitted, failure []string) {
 }
 
 // commit emits the plan and what follows for the evaluations of its job.
-func (d *decision) commit(p *event.PlanCommitted, eval *event.Evaluation, key event.JobKey) {
+func (d *decision) commit(p *event.PlanCommitted, eval *event.Evaluation, key event.JobKey) *Rejection {
 	failed := slices.ContainsFunc(p.Groups, func(g event.PlannedGroup) bool { return g.Failed != nil })
 	open := p.Outcome == event.EvalPending
 	// Room that came free after the basis may be just what was missing: whoever
@@ -273,16 +436,17 @@ func (d *decision) commit(p *event.PlanCommitted, eval *event.Evaluation, key ev
 		}
 		p.BlockedEval = follow.ID
 	}
-	d.emit(p, eval.ID)
-	if open {
-		return
-	}
-	if blocked != nil && blocked.ID != eval.ID {
+	if !open && blocked != nil {
+		// Ended first, so that a job never has two blocked evaluations.
 		description := fmt.Sprintf("evaluation %q successful", eval.ID)
 		if failed {
 			description = fmt.Sprintf("existing blocked evaluation exists for job %q", eval.JobID)
 		}
 		d.emit(&event.EvaluationEnded{EvalID: blocked.ID, Status: event.EvalCanceled, Description: description}, blocked.ID)
+	}
+	d.emit(p, eval.ID)
+	if open {
+		return nil
 	}
 	// Evaluations of the job that this decision has seen ask for nothing more.
 	// Those that a caller waits for run all the same, so that he sees an outcome.
@@ -295,6 +459,7 @@ func (d *decision) commit(p *event.PlanCommitted, eval *event.Evaluation, key ev
 		}
 	}
 	if follow != nil {
-		d.createEvaluation(*follow)
+		return d.createEvaluation(*follow)
 	}
+	return nil
 }

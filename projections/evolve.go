@@ -50,8 +50,19 @@ func (d *Draft) Apply(r *event.Record) {
 		panic(fmt.Sprintf("fold record %d (%v): its time is before that of the record it follows", r.Index, r.Kind))
 	}
 	s.index, s.hash, s.time = r.Index, r.Hash, r.Time
+	defer nameBug(r)
 	s.remember(r)
 	s.apply(r)
+}
+
+// nameBug gives a panic that does not say so itself the record that it met.
+func nameBug(r *event.Record) {
+	if bug := recover(); bug != nil {
+		if text, ok := bug.(string); ok {
+			panic(text)
+		}
+		panic(fmt.Sprintf("fold record %d (%v): %v", r.Index, r.Kind, bug))
+	}
 }
 
 func (s *State) apply(r *event.Record) {
@@ -73,6 +84,9 @@ func (s *State) apply(r *event.Record) {
 		s.evaluationCreated(r, e)
 	case *event.EvaluationUnblocked:
 		s.evaluationChanged(r, e.EvalID, func(eval *event.Evaluation) {
+			if eval.Status != event.EvalBlocked {
+				s.impossible(r, "evaluation %v is %v, not blocked", e.EvalID, eval.Status)
+			}
 			eval.Status, eval.StatusDescription = event.EvalPending, e.Reason
 		})
 	case *event.EvaluationEnded:
@@ -165,8 +179,10 @@ func (s *State) jobSubmitted(r *event.Record, e *event.JobSubmitted) {
 		s.putJob(j, r.Index)
 		return
 	}
-	j := &Job{Key: key, CreateIndex: r.Index}
-	if old != nil {
+	var j *Job
+	if old == nil {
+		j = s.newJob(key, r.Index)
+	} else {
 		j = old.clone()
 		j.Older = append([]JobVersion{old.asVersion()}, old.Older...)
 		if len(j.Older) > jobVersionsKept-1 {
@@ -188,6 +204,28 @@ func (s *State) jobSubmitted(r *event.Record, e *event.JobSubmitted) {
 	}
 	j.Summary, j.SummaryIndex = summary, r.Index
 	s.putJob(j, r.Index)
+}
+
+// newJob is the row of a job that is not there. It may have been there before it
+// was purged: what is left of that life, allocations that still run and
+// evaluations that are still open, counts for this one too.
+func (s *State) newJob(key event.JobKey, index uint64) *Job {
+	j := &Job{Key: key, CreateIndex: index}
+	for a := range s.AllocationsOf(key) {
+		if !a.Client.Terminal() {
+			j.count(a.Group, 0, a.Client, index)
+		}
+		if a.Live() {
+			j.LiveAllocs++
+		}
+	}
+	for e := range s.EvaluationsOf(key) {
+		j.Evaluated = true
+		if !e.Status.Terminal() {
+			j.OpenEvals++
+		}
+	}
+	return j
 }
 
 func (j *Job) asVersion() JobVersion {
@@ -242,7 +280,7 @@ func (s *State) evaluationCreated(r *event.Record, e *event.EvaluationCreated) {
 	eval := e.Evaluation
 	eval.CreateIndex, eval.ModifyIndex = r.Index, r.Index
 	eval.CreateTime, eval.ModifyTime = r.Time, r.Time
-	s.putEvaluation(nil, &eval, r.Index)
+	s.putEvaluation(r, nil, &eval)
 }
 
 // evaluationChanged replaces an evaluation by a changed copy.
@@ -257,11 +295,11 @@ func (s *State) evaluationChanged(r *event.Record, id event.ID, change func(*eve
 	eval := *old
 	change(&eval)
 	eval.ModifyIndex, eval.ModifyTime = r.Index, r.Time
-	s.putEvaluation(old, &eval, r.Index)
+	s.putEvaluation(r, old, &eval)
 }
 
-func (s *State) putEvaluation(old, eval *event.Evaluation, index uint64) {
-	key := eval.Job()
+func (s *State) putEvaluation(r *event.Record, old, eval *event.Evaluation) {
+	key, index := eval.Job(), r.Index
 	if old != nil && old.Status == event.EvalPending && eval.Status != event.EvalPending {
 		s.pending.remove(queueOrderOf(old))
 	}
@@ -274,6 +312,9 @@ func (s *State) putEvaluation(old, eval *event.Evaluation, index uint64) {
 	case event.EvalPending:
 		s.pending.put(queueOrderOf(eval), eval)
 	case event.EvalBlocked:
+		if other := s.BlockedEvaluation(key); other != nil && other.ID != eval.ID {
+			s.impossible(r, "job %v has the blocked evaluation %v already", key, other.ID)
+		}
 		s.blocked.put(key, eval)
 	}
 	s.indexes[TableEvaluations] = index
@@ -352,6 +393,12 @@ func (s *State) place(r *event.Record, e *event.PlanCommitted, g *event.PlannedG
 	if ask == nil {
 		s.impossible(r, "job %v has no group %q", spec.Job.ID, g.Name)
 	}
+	if int(p.Node) >= len(e.Nodes) || s.Node(e.Nodes[p.Node]) == nil {
+		s.impossible(r, "placement %d points to no node", p.Ordinal)
+	}
+	if len(p.Ports) != len(ask.Ports) {
+		s.impossible(r, "placement %d has %d ports, its group %d", p.Ordinal, len(p.Ports), len(ask.Ports))
+	}
 	a := &Allocation{
 		ID: event.AllocationID(e.EvalID, e.Basis, p.Ordinal), EvalID: e.EvalID, NodeID: e.Nodes[p.Node],
 		Job:        event.JobKey{Namespace: e.Namespace, ID: e.JobID},
@@ -415,7 +462,9 @@ func (s *State) allocationChanged(r *event.Record, id event.ID, change func(*All
 	}
 	a.ModifyIndex, a.ModifyTime = r.Index, r.Time
 	if a.Spec != old.Spec {
-		a.Ask = a.Spec.Ask(a.Group)
+		if a.Ask = a.Spec.Ask(a.Group); a.Ask == nil {
+			s.impossible(r, "allocation %v is of group %q, which its job does not have any more", id, a.Group)
+		}
 	}
 	s.putAllocation(old, &a, r.Index)
 }
@@ -487,7 +536,10 @@ func (s *State) nodeRegistered(r *event.Record, e *event.NodeRegistered) {
 		n = old.clone()
 		n.note(r.Index, r.Time, "Cluster", "Node re-registered")
 	}
-	n.Incarnation, n.LastReport = e.Incarnation, 0
+	if e.Incarnation != n.Incarnation {
+		n.LastReport = 0 // the numbers of reports start again with the agent, not with a registration
+	}
+	n.Incarnation = e.Incarnation
 	n.Status, n.StatusDescription, n.StatusTime = event.NodeInitializing, "", r.Time
 	s.putNode(n, r.Index)
 }

@@ -103,6 +103,6 @@ func DecodeEntry(entry Entry) (*event.Record, error) {
 	if r.Index != entry.Index {
 		return nil, fmt.Errorf("entry %d of the log: %w: it says that it is record %d", entry.Index, event.ErrMalformed, r.Index)
 	}
-	r.Hash = entry.Hash
+	r.Hash, r.Size = entry.Hash, len(entry.Data)
 	return r, nil
 }

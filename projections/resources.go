@@ -151,10 +151,17 @@ func (r *Room) PortFree(port uint16) bool {
 	if slices.Contains(r.taken, port) || r.Node.reservedPort(port) {
 		return false
 	}
-	if _, held := slices.BinarySearch(r.Node.UsedPorts, port); held {
-		return slices.Contains(r.given, port)
+	at, held := slices.BinarySearch(r.Node.UsedPorts, port)
+	return !held || count(r.Node.UsedPorts[at:], port) <= count(r.given, port)
+}
+
+func count(ports []uint16, port uint16) (n int) {
+	for _, p := range ports {
+		if p == port {
+			n++
+		}
 	}
-	return true
+	return n
 }
 
 // portRange is an inclusive range of host ports.

@@ -290,7 +290,14 @@ func (s *State) Blob(hash event.Hash) ([]byte, bool) {
 // HasBlobChunk reports whether one chunk of a blob is there.
 func (s *State) HasBlobChunk(hash event.Hash, chunk, of uint32) bool {
 	b, ok := s.blobs.get(hash)
-	return ok && len(b.Chunks) == int(of) && b.Chunks[chunk] != nil
+	return ok && len(b.Chunks) == int(of) && chunk < of && b.Chunks[chunk] != nil
+}
+
+// BlobChunks is what is there of a blob: a piece is nil that has not come yet.
+// The whole is nil when nothing has.
+func (s *State) BlobChunks(hash event.Hash) [][]byte {
+	b, _ := s.blobs.get(hash)
+	return b.Chunks
 }
 
 // Spec looks up a job's spec by its hash; nil when no job had it.
@@ -319,7 +326,9 @@ func (s *State) CapacityIndex(eligibility map[string]bool, escaped bool) uint64 
 // bytes.
 func prefixRange[V any](t table[event.ID, V], prefix []byte) iter.Seq[V] {
 	var start event.ID
-	copy(start[:], prefix)
+	if copy(start[:], prefix) < len(prefix) {
+		return func(func(V) bool) {} // longer than any ID
+	}
 	return t.from(start, func(id event.ID) bool { return string(id[:len(prefix)]) == string(prefix) })
 }
 

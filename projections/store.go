@@ -25,6 +25,7 @@ type Commit struct {
 type Store struct {
 	current atomic.Pointer[State]
 	owner   chan struct{} // holds one token; taking it is owning the store
+	bytes   atomic.Uint64 // of the records published
 
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next publication
@@ -59,6 +60,9 @@ func (st *Store) Publish(records []*event.Record, next *State) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.current.Store(next)
+	for _, r := range records {
+		st.bytes.Add(uint64(r.Size))
+	}
 	st.commits = append(st.commits, Commit{records, next})
 	if extra := len(st.commits) - commitsKept; extra >= commitsKept/4 {
 		st.commits = append([]Commit(nil), st.commits[extra:]...)
@@ -66,6 +70,9 @@ func (st *Store) Publish(records []*event.Record, next *State) {
 	close(st.changed)
 	st.changed = make(chan struct{})
 }
+
+// BytesFolded is the size of all records published since the store was made.
+func (st *Store) BytesFolded() uint64 { return st.bytes.Load() }
 
 // Changed is closed at the next publication. To wait for a condition, take the
 // channel, look at a snapshot, and only then wait.
