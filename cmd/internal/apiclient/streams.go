@@ -51,13 +51,10 @@ func (c *Client) Logs(ctx context.Context, node *Node, r LogRequest) (*LogStream
 	}
 	path := "/v1/client/fs/logs/" + url.PathEscape(r.AllocID)
 	var body io.ReadCloser
-	var err error
-	if direct := c.forNode(node); direct != nil {
-		body, err = direct.stream(ctx, path, q)
-	}
-	if body == nil && (err == nil || IsConnectError(err)) {
+	err := c.onNode(node, func(c *Client) (err error) {
 		body, err = c.stream(ctx, path, q)
-	}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +80,17 @@ func (s *LogStream) Next() (Frame, error) {
 
 // Close ends the stream.
 func (s *LogStream) Close() error { return s.body.Close() }
+
+// onNode asks the node's own agent, or the configured one, which relays, when
+// that cannot be reached.
+func (c *Client) onNode(node *Node, ask func(*Client) error) error {
+	if direct := c.forNode(node); direct != nil {
+		if err := ask(direct); !IsConnectError(err) {
+			return err
+		}
+	}
+	return ask(c)
+}
 
 // forNode is a client for a node's own agent, or nil when the node does not say
 // where that listens.

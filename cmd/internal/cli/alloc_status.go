@@ -26,6 +26,7 @@ func allocStatusSpec() spec {
 			var s shaped
 			s.register(fs)
 			short := fs.Bool("short", false, "Only the most important.")
+			stats := fs.Bool("stats", false, "Show what each task uses, in detail.")
 			verbose := fs.Bool("verbose", false, "Show full IDs, absolute times and placement metrics.")
 			return func(in *invocation, args []string) int {
 				c, ok := in.client()
@@ -42,16 +43,21 @@ func allocStatusSpec() spec {
 				if len(args) != 1 {
 					return in.usage("This command takes one of the following argument conditions:\n * A single <allocation>\n * No arguments, with output format specified")
 				}
-				return in.allocStatus(c, args[0], s, *short, *verbose)
+				return in.allocStatus(c, args[0], allocStatusOptions{s, *short, *stats, *verbose})
 			}
 		},
 	}
 }
 
-func (in *invocation) allocStatus(c *apiclient.Client, typed string, s shaped, short, verbose bool) int {
+type allocStatusOptions struct {
+	shaped
+	short, stats, verbose bool
+}
+
+func (in *invocation) allocStatus(c *apiclient.Client, typed string, o allocStatusOptions) int {
 	search := allocSearch
 	search.code = 0 // an ambiguous prefix is an answer here
-	stub, code, ok := in.oneAlloc(c, search, typed, verbose)
+	stub, code, ok := in.oneAlloc(c, search, typed, o.verbose)
 	if !ok {
 		return code
 	}
@@ -60,20 +66,24 @@ func (in *invocation) allocStatus(c *apiclient.Client, typed string, s shaped, s
 	if err != nil {
 		return in.fail("Error querying allocation: %s", err)
 	}
-	if s.wanted() {
-		return in.print(s, answer.Body)
+	if o.wanted() {
+		return in.print(o.shaped, answer.Body)
 	}
-	if short {
+	if o.short {
 		in.ui.Output(in.allocShort(alloc))
 		in.section("Tasks", in.taskTable(alloc))
 		return 0
 	}
-	in.ui.Output(in.allocHeader(alloc, verbose))
+	var stats *apiclient.AllocStats
+	if alloc.ClientStatus == "running" {
+		stats = in.allocStats(c, alloc)
+	}
+	in.ui.Output(in.allocHeader(alloc, o.verbose))
 	in.allocAddresses(alloc)
 	for _, task := range taskOrder(alloc) {
-		in.taskReport(alloc, task)
+		in.taskReport(alloc, task, stats, o.stats)
 	}
-	if verbose && alloc.Metrics != nil {
+	if o.verbose && alloc.Metrics != nil {
 		in.section("Placement Metrics", placementMetrics(alloc.Metrics))
 	}
 	return 0
@@ -224,7 +234,20 @@ func taskOrder(a *apiclient.Allocation) []string {
 	return order
 }
 
-func (in *invocation) taskReport(a *apiclient.Allocation, name string) {
+// allocStats is what the allocation uses, or nil when its node does not say.
+func (in *invocation) allocStats(c *apiclient.Client, a *apiclient.Allocation) *apiclient.AllocStats {
+	node, _, err := c.Node(in.ctx, a.NodeID)
+	if err == nil {
+		var stats *apiclient.AllocStats
+		if stats, err = c.AllocStats(in.ctx, node, a.ID); err == nil {
+			return stats
+		}
+	}
+	in.ui.Warn(fmt.Sprintf("Couldn't retrieve stats: %s", err))
+	return nil
+}
+
+func (in *invocation) taskReport(a *apiclient.Allocation, name string, stats *apiclient.AllocStats, detail bool) {
 	state := a.TaskStates[name]
 	if state == nil {
 		state = &apiclient.TaskState{State: "pending"}
@@ -234,8 +257,17 @@ func (in *invocation) taskReport(a *apiclient.Allocation, name string) {
 		kind = " (" + l + ")"
 	}
 	in.ui.Output("\n" + in.ui.bold(fmt.Sprintf("Task %q%s is %q", name, kind, state.State)))
-	if resources := taskResources(a, name); resources != "" {
+	var usage *apiclient.ResourceUsage
+	if stats != nil {
+		if task, ok := stats.Tasks[name]; ok {
+			usage = &task.ResourceUsage
+		}
+	}
+	if resources := taskResources(a, name, usage); resources != "" {
 		in.ui.Output("Task Resources:\n" + resources + "\n")
+	}
+	if detail && usage != nil {
+		in.ui.Output("Memory Stats\n" + memoryStats(usage) + "\n\nCPU Stats\n" + cpuStats(usage) + "\n")
 	}
 	moment := func(t time.Time) string {
 		if t.IsZero() {
@@ -257,8 +289,9 @@ func (in *invocation) taskReport(a *apiclient.Allocation, name string) {
 	in.ui.Output("\nRecent Events:\n" + tableOf(rows...))
 }
 
-// taskResources is what the task holds, with its own addresses.
-func taskResources(a *apiclient.Allocation, name string) string {
+// taskResources is what the task holds, with its own addresses, and how much of
+// it is used when that is known.
+func taskResources(a *apiclient.Allocation, name string, usage *apiclient.ResourceUsage) string {
 	if a.AllocatedResources == nil {
 		return ""
 	}
@@ -279,6 +312,10 @@ func taskResources(a *apiclient.Allocation, name string) string {
 	rows := [][]string{
 		{cpu, "Memory", "Disk", "Addresses"},
 		{fmt.Sprintf("%d MHz", held.Cpu.CpuShares), mebibytes(held.Memory.MemoryMB), mebibytes(a.AllocatedResources.Shared.DiskMB), ""},
+	}
+	if usage != nil {
+		rows[1][0] = fmt.Sprintf("%.0f/%s", usage.CpuStats.TotalTicks, rows[1][0])
+		rows[1][1] = byteSize(memoryUsed(usage)) + "/" + rows[1][1]
 	}
 	second := ""
 	if maximum := held.Memory.MemoryMaxMB; maximum > 0 && maximum != held.Memory.MemoryMB {

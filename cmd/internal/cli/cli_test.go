@@ -92,8 +92,8 @@ func (rt *route) matches(r *http.Request) bool {
 
 var uuidPattern = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
-// describe shows a write; the random command ID is only named, by the order of
-// its first use.
+// describe shows a write. Its command ID is random and only shown when it is
+// missing or malformed.
 func (a *fakeAgent) describe(r *http.Request, body []byte) string {
 	line := r.Method + " " + r.URL.RequestURI()
 	id := r.Header.Get("X-Drover-Command-ID")
@@ -122,7 +122,6 @@ type session struct {
 	env    []string
 	stdin  string
 	tty    bool
-	ids    []string // command IDs seen
 }
 
 // TestCommands runs the files in testdata/commands.
@@ -250,6 +249,7 @@ func (s *session) run(line string) string {
 	show("stderr", stderr.String())
 	s.agent.mu.Lock()
 	defer s.agent.mu.Unlock()
+	slices.Sort(s.agent.writes) // commands may send several at a time
 	show("sent", joinLines(s.agent.writes))
 	slices.Sort(s.agent.missed)
 	show("not answered", joinLines(s.agent.missed))

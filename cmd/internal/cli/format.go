@@ -140,17 +140,17 @@ func coarse(d time.Duration) string {
 }
 
 // mebibytes shows a size that is counted in MiB.
-func mebibytes(n int64) string {
-	units := []string{"MiB", "GiB", "TiB", "PiB"}
-	if n <= 0 {
-		return "0 B"
-	}
+func mebibytes(n int64) string { return byteSize(uint64(max(0, n)) << 20) }
+
+// byteSize shows a size in the largest unit that it has one of.
+func byteSize(n uint64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
 	value, unit := float64(n), 0
-	for value >= 1024 && unit < len(units)-1 {
+	for value >= 1024 {
 		value /= 1024
 		unit++
 	}
-	if value < 10 {
+	if value < 10 && unit > 0 {
 		return fmt.Sprintf("%.1f %s", value, units[unit])
 	}
 	return fmt.Sprintf("%.0f %s", value, units[unit])

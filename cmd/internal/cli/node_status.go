@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"drover/cmd/internal/apiclient"
 	"drover/eventlog/event"
@@ -14,7 +15,7 @@ import (
 type nodeStatusOptions struct {
 	shaped
 	paging
-	self, allocs, short, os, quiet, verbose bool
+	self, allocs, short, stats, os, quiet, verbose bool
 }
 
 func nodeStatusSpec() spec {
@@ -30,6 +31,7 @@ func nodeStatusSpec() spec {
 			fs.BoolVar(&o.self, "self", false, "The node that the agent itself is.")
 			fs.BoolVar(&o.allocs, "allocs", false, "In the list, count each node's running allocations.")
 			fs.BoolVar(&o.short, "short", false, "Only the most important.")
+			fs.BoolVar(&o.stats, "stats", false, "Show what the machine uses, in detail.")
 			fs.BoolVar(&o.os, "os", false, "In the list, show operating systems.")
 			fs.BoolVar(&o.quiet, "quiet", false, "In the list, show only full IDs.")
 			fs.BoolVar(&o.verbose, "verbose", false, "Show full IDs, absolute times, attributes and meta.")
@@ -116,13 +118,23 @@ func (in *invocation) nodeStatus(c *apiclient.Client, typed string, o nodeStatus
 	if err != nil {
 		return in.fail("Error querying node allocations: %s", err)
 	}
-	in.ui.Output(in.nodeHeader(node, o.short))
+	var host *apiclient.HostStats
+	if !o.short && node.Status != "down" {
+		if host, err = c.HostStats(in.ctx, node); err != nil {
+			in.ui.Warn(fmt.Sprintf("Couldn't retrieve stats: %s", err))
+			host = nil
+		}
+	}
+	in.ui.Output(in.nodeHeader(node, host, o.short))
 	if !o.short {
 		if o.verbose {
 			in.section("Drivers", in.driverTable(node))
 		}
 		in.section("Node Events", in.nodeEvents(node, o.verbose))
 		in.section("Allocated Resources", allocatedResources(node, allocs))
+		if host != nil {
+			in.hostReport(c, node, allocs, host, o.stats)
+		}
 	}
 	stubs := make([]*apiclient.AllocStub, len(allocs))
 	for i, a := range allocs {
@@ -139,7 +151,7 @@ func (in *invocation) nodeStatus(c *apiclient.Client, typed string, o nodeStatus
 	return 0
 }
 
-func (in *invocation) nodeHeader(n *apiclient.Node, short bool) string {
+func (in *invocation) nodeHeader(n *apiclient.Node, host *apiclient.HostStats, short bool) string {
 	var p pairs
 	p.add("ID", n.ID)
 	p.add("Name", n.Name)
@@ -156,6 +168,9 @@ func (in *invocation) nodeHeader(n *apiclient.Node, short bool) string {
 	}
 	p.add("CSI Controllers", strings.Join(sorted(n.CSIControllerPlugins), ","))
 	p.add("CSI Drivers", strings.Join(sorted(n.CSINodePlugins), ","))
+	if host != nil {
+		p.add("Uptime", (time.Duration(host.Uptime) * time.Second).String())
+	}
 	p.add("Host Volumes", strings.Join(sorted(n.HostVolumes), ","))
 	p.add("Host Networks", strings.Join(sorted(n.HostNetworks), ","))
 	p.add("CSI Volumes", "")

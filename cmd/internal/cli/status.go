@@ -93,7 +93,7 @@ func (in *invocation) matches(c *apiclient.Client, typed string, verbose bool) (
 		return nil, err
 	}
 	for _, a := range found(allocs, typed, func(a *apiclient.AllocStub) string { return a.ID }) {
-		all = append(all, match{"Allocations", a.ID, a.ID == typed, func() int { return in.allocStatus(c, a.ID, shaped{}, false, verbose) }})
+		all = append(all, match{"Allocations", a.ID, a.ID == typed, func() int { return in.allocStatus(c, a.ID, allocStatusOptions{verbose: verbose}) }})
 	}
 	nodes, _, err := c.Nodes(in.ctx, q)
 	if err != nil {
