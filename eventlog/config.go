@@ -36,7 +36,7 @@ type Config struct {
 	// nobody, and long enough for a busy network for several.
 	RTTMillisecond uint64
 	// ElectionTicks is how many ticks without a leader start an election (one to two times it, at random); 0 chooses as
-	// above.
+	// above, by the members of the first start: a log that has grown since needs both set.
 	ElectionTicks uint64
 	// DiskReserveBytes is the free space below which appends are refused, because Raft's log cannot survive a failed
 	// write. 0 means 128 MiB.
@@ -50,8 +50,9 @@ type Config struct {
 	// Hooks are called with durations and counts, for metrics. Nil functions are not called.
 	Hooks Hooks
 
-	// snapshotEvery overrides snapshotEntries in tests.
+	// snapshotEvery and cutAfter override snapshotEntries and raftLogBytesMax in tests.
 	snapshotEvery uint64
+	cutAfter      int
 }
 
 // Hooks report what the log did. They are called on the log's own goroutines and must return at once.
@@ -76,7 +77,29 @@ func (c Config) withDefaults() Config {
 	if len(c.Members) == 0 && !c.Join {
 		c.Members = map[uint64]string{c.ReplicaID: c.RaftAddress}
 	}
-	single := len(c.Members) == 1 && !c.Join
+	if c.DiskReserveBytes == 0 {
+		c.DiskReserveBytes = 128 << 20
+	}
+	if c.snapshotEvery == 0 {
+		c.snapshotEvery = snapshotEntries
+	}
+	if c.cutAfter == 0 {
+		c.cutAfter = raftLogBytesMax
+	}
+	if c.FS == nil {
+		c.FS = vfs.Default
+	}
+	if c.Logger == nil {
+		c.Logger = discardLogger
+	}
+	if c.ListenAddress == "" {
+		c.ListenAddress = c.RaftAddress
+	}
+	return c
+}
+
+// withTiming fills in the clock of Raft. A single replica waits for nobody, so it may be quick to elect itself.
+func (c Config) withTiming(single bool) Config {
 	if c.RTTMillisecond == 0 {
 		c.RTTMillisecond = 50
 		if single {
@@ -88,21 +111,6 @@ func (c Config) withDefaults() Config {
 		if single {
 			c.ElectionTicks = 5
 		}
-	}
-	if c.DiskReserveBytes == 0 {
-		c.DiskReserveBytes = 128 << 20
-	}
-	if c.snapshotEvery == 0 {
-		c.snapshotEvery = snapshotEntries
-	}
-	if c.FS == nil {
-		c.FS = vfs.Default
-	}
-	if c.Logger == nil {
-		c.Logger = discardLogger
-	}
-	if c.ListenAddress == "" {
-		c.ListenAddress = c.RaftAddress
 	}
 	return c
 }
@@ -134,7 +142,7 @@ func (c Config) validate() error {
 	if _, _, err := net.SplitHostPort(c.RaftAddress); err != nil {
 		return fmt.Errorf("open log: raft address: %w", err)
 	}
-	if c.ElectionTicks < 3 {
+	if c.ElectionTicks > 0 && c.ElectionTicks < 3 {
 		return fmt.Errorf("open log: election ticks are %d, must be 3 or more", c.ElectionTicks)
 	}
 	return nil

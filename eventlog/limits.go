@@ -38,6 +38,11 @@ const (
 	// was away for a moment catches up from the log and not from a whole copy of the store.
 	snapshotEntries = 10_000
 
+	// raftLogBytesMax is the size of commands after which Raft's log is cut even if they are few: it is read at every
+	// start, and 10,000 of the largest commands would be 5 GB. raftLogKeep of them stay.
+	raftLogBytesMax = 128 << 20
+	raftLogKeep     = 100
+
 	// appendTimeout is how long an append waits when its context has no deadline of its own.
 	appendTimeout = 10 * time.Second
 

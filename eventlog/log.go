@@ -35,12 +35,14 @@ type Log struct {
 	lead    *leadership
 	peers   *registry
 	disk    diskGuard
+	hostMu  sync.RWMutex // held for reading around every call of host: it must not be called while it stops
 	host    *dragonboat.NodeHost
 	session *client.Session
 
 	closing  chan struct{} // closed when Close begins
 	ended    chan struct{} // closed when Close begins or the replica fails: readers stop
 	raftOne  sync.Once
+	hostDown bool // guarded by hostMu
 	closeOne sync.Once
 	closeErr error
 }
@@ -69,15 +71,33 @@ func Open(cfg Config) (*Log, error) {
 		l.release()
 		return nil, err
 	}
-	go func() {
-		defer close(l.ended)
+	go l.watch()
+	return l, nil
+}
+
+// watch runs while the log is open: it cuts Raft's log when asked to, and tells the readers of the end.
+func (l *Log) watch() {
+	defer close(l.ended)
+	for {
 		select {
 		case <-l.closing:
+			return
 		case <-l.store.failedC:
-			cfg.Logger.Error("the log failed; this server must stop", "err", l.store.failure)
+			l.cfg.Logger.Error("the log failed; this server must stop", "err", l.store.failure)
+			return
+		case <-l.machine.cut:
+			// Refused while another cut is under way, which is as good.
+			err := l.withHost(func() error {
+				_, err := l.host.RequestSnapshot(l.cfg.ShardID, dragonboat.SnapshotOption{
+					OverrideCompactionOverhead: true, CompactionOverhead: raftLogKeep,
+				}, appendTimeout)
+				return err
+			})
+			if err != nil {
+				l.cfg.Logger.Debug("raft's log was not cut", "err", err)
+			}
 		}
-	}()
-	return l, nil
+	}
 }
 
 func (l *Log) open() error {
@@ -102,6 +122,7 @@ func (l *Log) open() error {
 	if err != nil {
 		return err
 	}
+	l.cfg = cfg.withTiming(len(id.Members) == 1 && !id.Join)
 	if err := l.openStore(!id.Started); err != nil {
 		return err
 	}
@@ -140,8 +161,8 @@ func (l *Log) openStore(create bool) error {
 	l.machine = &machine{
 		store: s, recent: l.recent, meta: m, closing: l.closing,
 		onApply: l.cfg.Hooks.OnApply, onSync: l.cfg.Hooks.OnSync,
+		cutAt: l.cfg.cutAfter, cut: make(chan struct{}, 1),
 	}
-	l.machine.applied.Store(m.applied)
 	return nil
 }
 
@@ -168,7 +189,10 @@ func followHostname(cfg Config, id *identity, host string) error {
 func (l *Log) startRaft(id identity) error {
 	cfg := l.cfg
 	l.lead = newLeadership(cfg.ReplicaID, cfg.Hooks.OnLeadership)
-	l.peers = newRegistry(cfg.Members)
+	l.peers = newRegistry(id.Members)
+	for r, addr := range cfg.Members {
+		l.peers.set(r, addr)
+	}
 	l.disk = diskGuard{path: cfg.Dir, reserve: cfg.DiskReserveBytes}
 	var raft raftLogFactory
 	err := protect(cfg, func() (err error) {
@@ -296,7 +320,7 @@ func (l *Log) append(ctx context.Context, after Position, data [][]byte, size in
 	if err := l.usable(); err != nil {
 		return Position{}, err
 	}
-	if leader, _, ok, _ := l.host.GetLeaderID(l.cfg.ShardID); !ok || leader != l.cfg.ReplicaID {
+	if !l.leads() {
 		return Position{}, ErrNotLeader
 	}
 	// The head only grows, so one that has passed the position refuses it for good, without a round.
@@ -310,7 +334,12 @@ func (l *Log) append(ctx context.Context, after Position, data [][]byte, size in
 	if err != nil {
 		return Position{}, fmt.Errorf("append after %v: %w", after, err)
 	}
-	rs, err := l.host.Propose(l.session, appendCommand{after: after, data: data}.encode(), timeout)
+	cmd := appendCommand{after: after, data: data}.encode()
+	var rs *dragonboat.RequestState
+	err = l.withHost(func() (err error) {
+		rs, err = l.host.Propose(l.session, cmd, timeout)
+		return err
+	})
 	switch {
 	case err == nil:
 	case errors.Is(err, dragonboat.ErrSystemBusy):
@@ -319,7 +348,7 @@ func (l *Log) append(ctx context.Context, after Position, data [][]byte, size in
 		return Position{}, fmt.Errorf("append after %v: %w", after, ErrTooLarge)
 	case errors.Is(err, dragonboat.ErrShardNotReady):
 		return Position{}, fmt.Errorf("append after %v: %w", after, ErrNotLeader)
-	case errors.Is(err, dragonboat.ErrClosed), errors.Is(err, dragonboat.ErrShardNotFound), errors.Is(err, dragonboat.ErrShardClosed):
+	case errors.Is(err, ErrClosed), errors.Is(err, dragonboat.ErrClosed), errors.Is(err, dragonboat.ErrShardNotFound), errors.Is(err, dragonboat.ErrShardClosed):
 		return Position{}, fmt.Errorf("append after %v: %w", after, ErrClosed)
 	default:
 		return Position{}, fmt.Errorf("append after %v: %w", after, err)
@@ -374,6 +403,27 @@ func appendOutcome(after Position, r dragonboat.RequestResult) (Position, error)
 	}
 }
 
+// withHost calls Dragonboat, unless it is being stopped. f must not wait for long, or must give up when the log closes.
+func (l *Log) withHost(f func() error) error {
+	l.hostMu.RLock()
+	defer l.hostMu.RUnlock()
+	if l.hostDown {
+		return ErrClosed
+	}
+	return f()
+}
+
+// leads asks Raft itself, which knows before Leadership does.
+func (l *Log) leads() bool {
+	leads := false
+	err := l.withHost(func() error {
+		leader, _, ok, err := l.host.GetLeaderID(l.cfg.ShardID)
+		leads = ok && leader == l.cfg.ReplicaID
+		return err
+	})
+	return err == nil && leads
+}
+
 // usable says why the log takes no requests, if so.
 func (l *Log) usable() error {
 	select {
@@ -425,7 +475,11 @@ func (l *Log) barrier(ctx context.Context) (Position, error) {
 			return Position{}, fmt.Errorf("barrier: %w", err)
 		}
 		_, changed := l.lead.get()
-		rs, err := l.host.ReadIndex(l.cfg.ShardID, min(timeout, time.Second))
+		var rs *dragonboat.RequestState
+		err = l.withHost(func() (err error) {
+			rs, err = l.host.ReadIndex(l.cfg.ShardID, min(timeout, time.Second))
+			return err
+		})
 		if err == nil {
 			select {
 			case r := <-rs.ResultC():
@@ -501,7 +555,12 @@ func (l *Log) stopRaft() error {
 		return nil
 	}
 	var err error
-	l.raftOne.Do(func() { err = protect(l.cfg, func() error { l.host.Close(); return nil }) })
+	l.raftOne.Do(func() {
+		l.hostMu.Lock()
+		defer l.hostMu.Unlock()
+		l.hostDown = true
+		err = protect(l.cfg, func() error { l.host.Close(); return nil })
+	})
 	return err
 }
 

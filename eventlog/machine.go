@@ -3,7 +3,6 @@ package eventlog
 import (
 	"errors"
 	"io"
-	"sync/atomic"
 	"time"
 
 	"github.com/lni/dragonboat/v4/statemachine"
@@ -26,7 +25,10 @@ type machine struct {
 
 	meta    meta          // as written; owned by the calling writer
 	closing chan struct{} // closed when the log closes
-	applied atomic.Uint64 // copy of meta.applied for readers
+
+	sinceCut int           // bytes of commands since Raft's log was cut last
+	cutAt    int           // bytes after which to ask for a cut
+	cut      chan struct{} // asks for it
 }
 
 var _ statemachine.IOnDiskStateMachine = (*machine)(nil)
@@ -50,6 +52,7 @@ func (m *machine) Update(entries []statemachine.Entry) ([]statemachine.Entry, er
 			return m.abandon(entries), nil
 		}
 		next.applied = entries[i].Index
+		m.sinceCut += len(entries[i].Cmd)
 		result := uint64(resultStale)
 		if cmd.after == next.head {
 			result = resultAppended
@@ -67,8 +70,14 @@ func (m *machine) Update(entries []statemachine.Entry) ([]statemachine.Entry, er
 		return m.abandon(entries), nil
 	}
 	m.meta = next
-	m.applied.Store(next.applied)
 	m.recent.publish(written, next.head)
+	if m.sinceCut >= m.cutAt {
+		select {
+		case m.cut <- struct{}{}:
+			m.sinceCut = 0
+		default:
+		}
+	}
 	if m.onApply != nil {
 		m.onApply(time.Since(start), next.head)
 	}
@@ -123,7 +132,6 @@ func (m *machine) RecoverFromSnapshot(r io.Reader, stop <-chan struct{}) error {
 		return err
 	}
 	m.meta = next
-	m.applied.Store(next.applied)
 	m.recent.reset(next.head)
 	return nil
 }

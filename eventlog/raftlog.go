@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/lni/dragonboat/v4/config"
 	"github.com/lni/dragonboat/v4/plugin/tan"
@@ -42,6 +43,11 @@ func (f *raftLogFactory) check(cfg Config, m meta) error {
 		return fmt.Errorf("read raft log in %s: %w", path, err)
 	case state.EntryCount > 0:
 		last = state.FirstIndex + state.EntryCount - 1
+		if err := f.read(cfg, state.FirstIndex, last); err != nil {
+			return &CorruptionError{Path: path, Reason: fmt.Sprintf(
+				"Raft's log cannot be read to its end: %v; what was applied is in the store, which can be verified; "+
+					"this replica must join again with an empty directory and a new replica ID", err)}
+		}
 	}
 	if last < m.applied {
 		return &CorruptionError{Path: path, Reason: fmt.Sprintf(
@@ -56,11 +62,28 @@ func (f *raftLogFactory) check(cfg Config, m meta) error {
 	return nil
 }
 
+// read reads every entry since the last cut. Dragonboat will do the same a moment later, but in a goroutine of its own,
+// where damage ends the process.
+func (f *raftLogFactory) read(cfg Config, from, last uint64) error {
+	for from <= last {
+		entries, _, err := f.db.IterateEntries(nil, 0, cfg.ShardID, cfg.ReplicaID, from, last+1, restoreBatchBytes)
+		if err != nil {
+			return err
+		}
+		if len(entries) == 0 || entries[0].Index != from {
+			return fmt.Errorf("its entry %d is missing", from)
+		}
+		from = entries[len(entries)-1].Index + 1
+	}
+	return nil
+}
+
 // protect turns a panic of Dragonboat, its way to report files it cannot make sense of, into an error.
 func protect(cfg Config, f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = &CorruptionError{Path: filepath.Join(cfg.Dir, raftDir), Reason: fmt.Sprintf("Raft's log cannot be opened: %v", r)}
+			reason, _, _ := strings.Cut(fmt.Sprint(r), "\n")
+			err = &CorruptionError{Path: filepath.Join(cfg.Dir, raftDir), Reason: "Raft's log cannot be opened: " + reason}
 		}
 	}()
 	return f()

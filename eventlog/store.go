@@ -131,7 +131,15 @@ func (s *store) guard(f func() error) error {
 	default:
 	}
 	done := make(chan error, 1)
-	go func() { done <- f() }()
+	go func() {
+		// Pebble panics when its own log cannot be written. Its locks stay held, so the store is given up as after Fatalf.
+		defer func() {
+			if r := recover(); r != nil {
+				s.fail(fmt.Errorf("%s: %v", s.path, r))
+			}
+		}()
+		done <- f()
+	}()
 	select {
 	case err := <-done:
 		return err
