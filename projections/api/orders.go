@@ -130,15 +130,14 @@ func frame(batch *event.OrderBatch) []byte {
 // orderStream makes the messages of one stream out of states.
 type orderStream struct {
 	node        event.ID
-	incarnation uint64              // of the cluster's restores
-	index       uint64              // of the state that the last message was made from
-	orders      uint64              // the node's OrdersIndex then
-	known       map[event.ID]bool   // allocations that the agent was told of
-	specs       map[event.Hash]bool // specs that it was sent
+	incarnation uint64            // of the cluster's restores
+	index       uint64            // of the state that the last message was made from
+	orders      uint64            // the node's OrdersIndex then
+	known       map[event.ID]bool // allocations that the agent was told of
 }
 
 func newOrderStream(node event.ID, incarnation uint64) *orderStream {
-	return &orderStream{node: node, incarnation: incarnation, known: make(map[event.ID]bool), specs: make(map[event.Hash]bool)}
+	return &orderStream{node: node, incarnation: incarnation, known: make(map[event.ID]bool)}
 }
 
 func (o *orderStream) generation(s *projections.State) event.Generation {
@@ -172,18 +171,25 @@ func (o *orderStream) next(s *projections.State) *event.OrderBatch {
 	return batch
 }
 
-// fill adds the orders that changed after an index, with the specs that the
-// agent does not have yet, and counts the node's allocations.
+// fill adds the orders that changed after an index, and counts the node's
+// allocations. A spec goes with the first order that names it; an agent may
+// forget one that nothing on it uses any more, so it is sent again then.
 func (o *orderStream) fill(batch *event.OrderBatch, s *projections.State, after uint64) (seen int) {
+	var news []*projections.Allocation
+	inUse := make(map[event.Hash]bool)
 	for a := range s.AllocationsOn(o.node) {
 		seen++
-		if a.AllocModifyIndex <= after && o.known[a.ID] {
-			continue
+		if a.AllocModifyIndex > after || !o.known[a.ID] {
+			news = append(news, a)
+		} else if !a.Client.Terminal() {
+			inUse[a.SpecHash] = true
 		}
+	}
+	for _, a := range news {
 		o.known[a.ID] = true
 		batch.Orders = append(batch.Orders, newOrder(a))
-		if !o.specs[a.SpecHash] && !a.Client.Terminal() {
-			o.specs[a.SpecHash] = true
+		if !inUse[a.SpecHash] {
+			inUse[a.SpecHash] = true
 			if batch.Specs == nil {
 				batch.Specs = make(map[event.Hash]*event.Job)
 			}

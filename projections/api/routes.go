@@ -183,6 +183,10 @@ var jobAllocationsView = view{
 		if err != nil {
 			return nil, err
 		}
+		resources, err := k.Bool("resources", false, http.StatusBadRequest)
+		if err != nil {
+			return nil, err
+		}
 		// Allocations that are older than the job are those of an earlier job
 		// of that name.
 		var since uint64
@@ -192,7 +196,7 @@ var jobAllocationsView = view{
 		rows := []*AllocationStub{}
 		for alloc := range k.state.AllocationsOf(k.jobKey()) {
 			if alloc.CreateIndex >= since {
-				rows = append(rows, NewAllocationStub(k.state, alloc, true, true))
+				rows = append(rows, NewAllocationStub(k.state, alloc, resources, true))
 			}
 		}
 		return rows, nil
