@@ -361,13 +361,13 @@ func (a *Agent) followStream(ctx context.Context, epoch uint64, back *backoff) e
 	}()
 	for {
 		batch, err := stream.Next()
+		if err == nil {
+			err = a.take(batch)
+		}
 		if err != nil {
 			return err
 		}
 		*back = backoff{}
-		if err := a.take(batch); err != nil {
-			return err
-		}
 	}
 }
 
@@ -464,11 +464,12 @@ func (a *Agent) order(o *event.Order) ([]func(), error) {
 	}
 	dir := filepath.Join(a.allocsDir(), o.ID.String())
 	if !ok {
-		if err := keepOrder(dir, o, job); err != nil {
-			return nil, err
-		}
 		r, err := newRunner(a.env, dir, *o, job)
-		if err != nil {
+		if err != nil { // repeating it would not help, and the other orders are good
+			a.log.Error("order makes no sense", "alloc", o.ID, "err", err)
+			return []func(){func() { a.report(event.AllocDelta{ID: o.ID, Client: event.ClientFailed}) }}, nil
+		}
+		if err := keepOrder(dir, o, job); err != nil {
 			return nil, err
 		}
 		a.runners[o.ID] = r

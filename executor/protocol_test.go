@@ -132,6 +132,50 @@ func TestSuccessorWaitsForItsPredecessor(t *testing.T) {
 	}
 }
 
+// A successor that is not wanted any more does not go on waiting.
+func TestStoppedWhileItWaits(t *testing.T) {
+	s, m := newFakeServer(t), new(fakedriver.Machine)
+	a, _ := startAgent(t, fakeConfig(t, s, m))
+	first := s.place(fakeJob(map[string]any{}))
+	s.untilStatus(first, event.ClientRunning)
+	second := s.place(fakeJob(map[string]any{}), func(o *event.Order) { o.WaitFor = []event.ID{first} })
+	s.untilStatus(second, event.ClientPending)
+	s.stop(second)
+	s.untilStatus(second, event.ClientComplete)
+	r, ok := a.runner(second)
+	if !ok {
+		t.Fatal("it is gone already")
+	}
+	s.collect(second)
+	<-r.gone
+	if n := len(m.Running()); n != 1 {
+		t.Errorf("%d tasks run", n)
+	}
+}
+
+func TestDispatchPayload(t *testing.T) {
+	s := newFakeServer(t)
+	a, _ := startAgent(t, testConfig(t, s))
+	id := s.place(shellJob("cat $NOMAD_TASK_DIR/in/data", batch, func(j *event.Job) {
+		j.Payload = []byte("payload")
+		j.TaskGroups[0].Tasks[0].DispatchPayload = &event.DispatchPayloadConfig{File: "in/data"}
+	}))
+	s.untilStatus(id, event.ClientComplete)
+	if out, err := os.ReadFile(filepath.Join(a.cfg.AllocDir, id.String(), "alloc/logs/main.stdout.0")); err != nil || string(out) != "payload" {
+		t.Errorf("output %q, %v", out, err)
+	}
+}
+
+// An order that makes no sense fails its allocation and no other.
+func TestSenselessOrder(t *testing.T) {
+	s, m := newFakeServer(t), new(fakedriver.Machine)
+	startAgent(t, fakeConfig(t, s, m))
+	bad := s.place(fakeJob(map[string]any{}), func(o *event.Order) { o.Group = "none" })
+	good := s.place(fakeJob(map[string]any{}))
+	s.untilStatus(bad, event.ClientFailed)
+	s.untilStatus(good, event.ClientRunning)
+}
+
 // An allocation that was to be stopped before this node heard of it never runs and is reported as ended.
 func TestStoppedBeforeItCame(t *testing.T) {
 	s, m := newFakeServer(t), new(fakedriver.Machine)
@@ -180,6 +224,14 @@ func TestTasksThatCannotStart(t *testing.T) {
 		{"unrecoverable", "Received, Task Setup, Driver Failure, Not Restarting", fakeJob(map[string]any{"start_error": "no"})},
 		{"no driver", "Received, Task Setup, Driver Failure, Not Restarting",
 			fakeJob(nil, func(j *event.Job) { j.TaskGroups[0].Tasks[0].Driver = "raw_exec" })},
+		{"template", "Received, Task Setup, Driver Failure, Not Restarting",
+			fakeJob(nil, func(j *event.Job) { j.TaskGroups[0].Tasks[0].Templates = []event.Template{{}} })},
+		{"bridge network", "Received, Task Setup, Driver Failure, Not Restarting",
+			fakeJob(nil, func(j *event.Job) { j.TaskGroups[0].Networks = []event.NetworkResource{{Mode: "bridge"}} })},
+		{"payload outside", "Received, Task Setup, Driver Failure, Not Restarting",
+			fakeJob(nil, func(j *event.Job) {
+				j.TaskGroups[0].Tasks[0].DispatchPayload = &event.DispatchPayloadConfig{File: "../../x"}
+			})},
 		{"bad task name", "Received, Setup Failure", fakeJob(nil, func(j *event.Job) { j.TaskGroups[0].Tasks[0].Name = "a/b" })},
 	} {
 		if c.name == "no driver" {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -32,13 +33,13 @@ type runner struct {
 	ended chan struct{} // closed when nothing of the allocation runs or will run
 
 	// Owned by loop.
-	state     *allocState
-	rules     allocRules
-	saved     []byte              // state as it is on disk
-	destroy   bool                // remove everything once it has ended
-	preparing bool                // the directory is being built
-	acked     map[string]int64    // time of the newest acknowledged event, by task
-	tasks     map[string]*running // newest start of each task that has one
+	state    *allocState
+	rules    allocRules
+	saved    []byte              // state as it is on disk
+	destroy  bool                // remove everything once it has ended
+	prepared context.CancelFunc  // gives up building the directory; nil when nobody is at it
+	acked    map[string]int64    // time of the newest acknowledged event, by task
+	tasks    map[string]*running // newest start of each task that has one
 
 	meter usageMeter
 
@@ -133,6 +134,9 @@ func (r *runner) loop() {
 				return
 			}
 		case <-r.quit:
+			if r.prepared != nil {
+				r.prepared()
+			}
 			return
 		}
 	}
@@ -150,6 +154,7 @@ func (r *runner) handle(o observation) bool {
 		r.reportFull()
 		close(what.done)
 	case obsRunning:
+		r.env.log.Info("task runs", "alloc", r.id, "task", what.Task, "start", what.Start)
 		r.tasks[what.Task] = &running{start: what.Start, driver: what.driver}
 		r.step(o, what.obsStarted)
 	case obsStartFailed:
@@ -163,7 +168,7 @@ func (r *runner) handle(o observation) bool {
 	default:
 		r.step(o, o.What)
 	}
-	if r.destroy && r.state.ended() && !r.preparing {
+	if r.destroy && r.state.ended() && r.prepared == nil {
 		r.remove()
 		return true
 	}
@@ -186,9 +191,10 @@ func (r *runner) takeOrder(o observation, what obsOrder) {
 		return
 	}
 	r.step(o, obsContact{})
-	if !r.state.Begun && !r.state.Stopping && !r.preparing {
-		r.preparing = true
-		go r.prepare(what.order, r.group)
+	if !r.state.Begun && !r.state.Stopping && r.prepared == nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		r.prepared = cancel
+		go r.prepare(ctx, what.order, r.group)
 	}
 }
 
@@ -206,24 +212,16 @@ func sameTasks(a, b *event.TaskGroup) bool {
 }
 
 // prepare waits for predecessors and builds the directory.
-func (r *runner) prepare(order event.Order, group *event.TaskGroup) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		select {
-		case <-r.quit:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+func (r *runner) prepare(ctx context.Context, order event.Order, group *event.TaskGroup) {
 	waitFor := order.WaitFor
 	if !order.Previous.IsZero() && (group.EphemeralDisk.Sticky || group.EphemeralDisk.Migrate) {
-		waitFor = append(append([]event.ID(nil), waitFor...), order.Previous)
+		waitFor = append(slices.Clone(waitFor), order.Previous)
 	}
-	if err := r.env.wait(ctx, waitFor); err != nil {
-		return
+	err := r.env.wait(ctx, waitFor)
+	if err == nil {
+		err = buildAllocDir(r.env.cfg.AllocDir, r.id, group)
 	}
-	if err := buildAllocDir(r.env.cfg.AllocDir, r.id, group); err != nil {
+	if err != nil {
 		r.send(obsSetupFailed{Err: err})
 		return
 	}
@@ -235,7 +233,8 @@ func (r *runner) step(o observation, what any) {
 	o.What = what
 	switch what.(type) {
 	case obsBegin, obsSetupFailed:
-		r.preparing = false
+		r.prepared()
+		r.prepared = nil
 	}
 	before, wasEnded := r.state.status(), r.state.ended()
 	actions := r.state.step(&r.rules, o)
@@ -246,7 +245,11 @@ func (r *runner) step(o observation, what any) {
 		r.env.log.Error("cannot keep state", "alloc", r.id, "err", err)
 	}
 	if isExit {
+		r.env.log.Info("task ended", "alloc", r.id, "task", exit.Task, "start", exit.Start, "code", exit.Exit.Code, "signal", exit.Exit.Signal)
 		r.release(exit)
+	}
+	if r.state.Stopping && r.prepared != nil {
+		r.prepared()
 	}
 	r.act(actions)
 	r.refresh()
@@ -440,7 +443,13 @@ func (r *runner) task(name string, start uint64) (*driver.Task, driver.Driver, e
 	if !ok {
 		return nil, nil, driver.Unrecoverable{Err: fmt.Errorf("driver %q is not available on this node", t.Driver)}
 	}
+	if err := canRun(group, t); err != nil {
+		return nil, nil, driver.Unrecoverable{Err: err}
+	}
 	dirs := dirsOf(r.env.cfg.AllocDir, r.id, name)
+	if err := writePayload(dirs.local, job, t); err != nil {
+		return nil, nil, err
+	}
 	env := buildTaskEnv(envInput{
 		node: r.env.node, region: r.env.cfg.Region, order: &order, job: job, group: group, task: t, dirs: dirs,
 		hostEnv: r.env.hostEnv, deny: r.env.cfg.EnvDenylist,
@@ -460,6 +469,50 @@ func (r *runner) task(name string, start uint64) (*driver.Task, driver.Driver, e
 		}
 	}
 	return ready, d, nil
+}
+
+// canRun refuses a task that asks for what this agent does not do: started without it, it would not be what its author
+// wrote.
+func canRun(group *event.TaskGroup, t *event.Task) error {
+	for _, n := range group.Networks {
+		if n.Mode != "" && n.Mode != "host" {
+			return fmt.Errorf("network mode %q is not supported by this version of drover", n.Mode)
+		}
+	}
+	for _, block := range []struct {
+		name  string
+		asked bool
+	}{
+		{"artifact", len(t.Artifacts) > 0}, {"template", len(t.Templates) > 0}, {"volume_mount", len(t.VolumeMounts) > 0},
+		{"vault", t.Vault != nil}, {"secret", len(t.Secrets) > 0}, {"csi_plugin", t.CSIPluginConfig != nil},
+	} {
+		if block.asked {
+			return fmt.Errorf("%s blocks are not supported by this version of drover", block.name)
+		}
+	}
+	return nil
+}
+
+// writePayload gives a dispatched job's input to a task that wants it.
+func writePayload(local string, job *event.Job, t *event.Task) error {
+	if t.DispatchPayload == nil || t.DispatchPayload.File == "" {
+		return nil
+	}
+	root, err := os.OpenRoot(local)
+	if err != nil {
+		return fmt.Errorf("write payload: %w", err)
+	}
+	defer root.Close()
+	file := filepath.Clean(t.DispatchPayload.File)
+	if dir := filepath.Dir(file); dir != "." {
+		if err := root.MkdirAll(dir, 0o777); err != nil {
+			return driver.Unrecoverable{Err: fmt.Errorf("write payload: %w", err)}
+		}
+	}
+	if err := root.WriteFile(file, job.Payload, 0o644); err != nil {
+		return driver.Unrecoverable{Err: fmt.Errorf("write payload: %w", err)}
+	}
+	return nil
 }
 
 // giveTo lets the task's user use a directory that is closed to others.

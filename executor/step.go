@@ -273,6 +273,9 @@ func (s *allocState) step(r *allocRules, o observation) []action {
 			}
 		}
 	case obsSetupFailed:
+		if s.Stopping { // it was given up
+			break
+		}
 		s.Stopping = true
 		for _, t := range s.Tasks {
 			if t.Phase == phaseWaiting {
