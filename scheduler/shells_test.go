@@ -1,0 +1,596 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"drover/eventlog/event"
+	"drover/projections"
+)
+
+// ledger stands for the log and its committer: it takes what it is told to take.
+type ledger struct {
+	*projections.Store
+	mu      sync.Mutex
+	cluster *cluster
+	plans   []*event.PlanCommitted
+	ended   []string
+	awake   []event.ID
+	down    []event.ID
+	open    map[event.JobKey]int
+	// answer, if set, may answer a plan instead.
+	answer func(n int, plan *event.PlanCommitted) (PlanResult, error, bool)
+	refuse error // of reactors' commands
+	epochs []uint64
+}
+
+func newLedger(t *testing.T) *ledger {
+	c := newCluster(t)
+	return &ledger{Store: projections.NewStore(c.state), cluster: c, open: make(map[event.JobKey]int)}
+}
+
+// change does something to the cluster and publishes it.
+func (l *ledger) change(do func(c *cluster)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	do(l.cluster)
+	l.Publish(nil, l.cluster.state)
+}
+
+func (l *ledger) CommitPlan(ctx context.Context, plan *event.PlanCommitted) (PlanResult, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return PlanResult{}, err
+	}
+	l.plans = append(l.plans, plan)
+	if l.answer != nil {
+		if result, err, ok := l.answer(len(l.plans), plan); ok {
+			return result, err
+		}
+	}
+	return l.take(plan), nil
+}
+
+func (l *ledger) take(plan *event.PlanCommitted) PlanResult {
+	s := l.cluster.state
+	key := event.JobKey{Namespace: plan.Namespace, ID: plan.JobID}
+	if eval := s.Evaluation(plan.EvalID); eval == nil || eval.Status != event.EvalPending {
+		return PlanResult{Refused: "the evaluation is not open", Closed: true}
+	}
+	if s.Job(key).ChangeIndex > plan.Basis {
+		return PlanResult{Refused: "the job changed", RefreshIndex: s.Index()}
+	}
+	l.cluster.apply(plan)
+	l.Publish(nil, l.cluster.state)
+	return PlanResult{Index: l.cluster.state.Index()}
+}
+
+func (l *ledger) FailEvaluation(ctx context.Context, id event.ID, description string) error {
+	l.change(func(c *cluster) {
+		c.apply(&event.EvaluationEnded{EvalID: id, Status: event.EvalFailed, Description: description})
+		l.ended = append(l.ended, description)
+	})
+	return nil
+}
+
+func (l *ledger) Unblock(ctx context.Context, epoch uint64, evals []event.ID) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.epochs = append(l.epochs, epoch)
+	if l.refuse != nil {
+		return l.refuse
+	}
+	for _, id := range evals {
+		l.cluster.apply(&event.EvaluationUnblocked{EvalID: id})
+		l.awake = append(l.awake, id)
+	}
+	l.Publish(nil, l.cluster.state)
+	return nil
+}
+
+func (l *ledger) MarkDown(ctx context.Context, epoch uint64, nodes []event.ID, reason string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.epochs = append(l.epochs, epoch)
+	if l.refuse != nil {
+		return l.refuse
+	}
+	for _, id := range nodes {
+		l.cluster.apply(&event.NodeStatusChanged{NodeID: id, Status: event.NodeDown, Description: reason})
+		l.down = append(l.down, id)
+	}
+	l.Publish(nil, l.cluster.state)
+	return nil
+}
+
+// running runs a shell inside a synctest bubble until the test's end.
+func running(t *testing.T, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan error, 1)
+	go func() { stopped <- run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-stopped; !errors.Is(err, context.Canceled) {
+			t.Errorf("the shell ended with %v", err)
+		}
+	})
+}
+
+func inBubble(t *testing.T, story func(t *testing.T, l *ledger)) {
+	synctest.Test(t, func(t *testing.T) { story(t, newLedger(t)) })
+}
+
+func TestWorkersTakeWhatIsOpenAndWhatComes(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *ledger) {
+		l.change(func(c *cluster) {
+			c.addNodes(3, "n", 4000, 8192)
+			c.submit(newJob("old", 2, 100, 100))
+			c.evaluate("old", event.TriggerJobRegister)
+		})
+		running(t, (&Workers{Source: l, Committer: l, Count: 2}).Run)
+		began := time.Now()
+		synctest.Wait()
+		if n := len(l.cluster.live("old")); n != 2 {
+			t.Fatalf("%d allocations of the evaluation that was open before, want 2", n)
+		}
+		l.change(func(c *cluster) {
+			c.submit(newJob("new", 3, 100, 100))
+			c.evaluate("new", event.TriggerJobRegister)
+		})
+		synctest.Wait()
+		if n := len(l.cluster.live("new")); n != 3 {
+			t.Fatalf("%d allocations of the new evaluation, want 3", n)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Fatalf("waited %v where nothing had to be waited for", took)
+		}
+	})
+}
+
+func TestWorkersTakeTheMostUrgentFirstAndOneOfAJob(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *ledger) {
+		l.change(func(c *cluster) {
+			c.addNodes(3, "n", 4000, 8192)
+			for _, j := range []struct {
+				id       string
+				priority int
+			}{{"low", 10}, {"first", 50}, {"second", 50}, {"high", 90}} {
+				job := newJob(j.id, 1, 100, 100)
+				job.Priority = j.priority
+				c.submit(job)
+				c.evaluate(j.id, event.TriggerJobRegister)
+			}
+			c.evaluate("high", event.TriggerNodeUpdate)
+		})
+		var order []string
+		inFlight := make(map[string]int)
+		l.answer = func(_ int, plan *event.PlanCommitted) (PlanResult, error, bool) {
+			order = append(order, plan.JobID)
+			if inFlight[plan.JobID]++; inFlight[plan.JobID] > 1 {
+				t.Errorf("two plans of job %s at the same time", plan.JobID)
+			}
+			result := l.take(plan)
+			inFlight[plan.JobID]--
+			return result, nil, true
+		}
+		running(t, (&Workers{Source: l, Committer: l, Count: 1}).Run)
+		synctest.Wait()
+		want := []string{"high", "high", "first", "second", "low"}
+		if !slices.Equal(order, want) {
+			t.Fatalf("order %v, want %v", order, want)
+		}
+	})
+}
+
+func TestManyWorkersNeverShareAJob(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *ledger) {
+		l.change(func(c *cluster) {
+			c.addNodes(3, "n", 100_000, 100_000)
+			for i := range 5 {
+				id := fmt.Sprintf("j%d", i)
+				c.submit(newJob(id, 2, 10, 10))
+				for range 4 {
+					c.evaluate(id, event.TriggerNodeUpdate)
+				}
+			}
+		})
+		var mu sync.Mutex
+		busy := make(map[string]bool)
+		committer := slowCommitter{l, func(plan *event.PlanCommitted) func() {
+			mu.Lock()
+			defer mu.Unlock()
+			if busy[plan.JobID] {
+				t.Errorf("two workers on job %s", plan.JobID)
+			}
+			busy[plan.JobID] = true
+			return func() {
+				mu.Lock()
+				defer mu.Unlock()
+				busy[plan.JobID] = false
+			}
+		}}
+		running(t, (&Workers{Source: l, Committer: committer, Count: 4}).Run)
+		time.Sleep(time.Minute) // virtual; every plan takes some
+		if n := len(l.plans); n != 20 {
+			t.Fatalf("%d plans, want 20", n)
+		}
+	})
+}
+
+// slowCommitter takes a while for each plan.
+type slowCommitter struct {
+	*ledger
+	enter func(*event.PlanCommitted) (leave func())
+}
+
+func (s slowCommitter) CommitPlan(ctx context.Context, plan *event.PlanCommitted) (PlanResult, error) {
+	defer s.enter(plan)()
+	timer := time.NewTimer(time.Second)
+	<-timer.C
+	return s.ledger.CommitPlan(ctx, plan)
+}
+
+func TestWorkersTryAgainOnANewerState(t *testing.T) {
+	tests := []struct {
+		name   string
+		kind   string
+		answer func(l *ledger, n int, plan *event.PlanCommitted) (PlanResult, error, bool)
+		plans  int
+		ended  string
+		live   int
+	}{
+		{name: "the job changed meanwhile", kind: event.JobTypeService, answer: func(l *ledger, n int, plan *event.PlanCommitted) (PlanResult, error, bool) {
+			if n == 1 {
+				l.cluster.submit(newJob("web", 4, 100, 100))
+				l.Publish(nil, l.cluster.state)
+			}
+			return PlanResult{}, nil, false
+		}, plans: 2, live: 4},
+		{name: "a busy job is no conflict", kind: event.JobTypeBatch, answer: func(l *ledger, n int, plan *event.PlanCommitted) (PlanResult, error, bool) {
+			return PlanResult{Refused: "stale", RefreshIndex: l.cluster.state.Index()}, nil, n < 20
+		}, plans: 20, live: 2},
+		{name: "somebody else closed it", kind: event.JobTypeService, answer: func(l *ledger, n int, plan *event.PlanCommitted) (PlanResult, error, bool) {
+			l.cluster.apply(&event.EvaluationEnded{EvalID: plan.EvalID, Status: event.EvalCanceled})
+			l.Publish(nil, l.cluster.state)
+			return PlanResult{}, nil, false
+		}, plans: 1},
+		{name: "no progress, service", kind: event.JobTypeService, answer: func(l *ledger, n int, plan *event.PlanCommitted) (PlanResult, error, bool) {
+			return PlanResult{Partial: true, RefreshIndex: l.cluster.state.Index()}, nil, true
+		}, plans: 5, ended: "maximum attempts reached (5)"},
+		{name: "no progress, batch", kind: event.JobTypeBatch, answer: func(l *ledger, n int, plan *event.PlanCommitted) (PlanResult, error, bool) {
+			return PlanResult{Partial: true, RefreshIndex: l.cluster.state.Index()}, nil, true
+		}, plans: 2, ended: "maximum attempts reached (2)"},
+		{name: "refused for good", kind: event.JobTypeService, answer: func(l *ledger, n int, plan *event.PlanCommitted) (PlanResult, error, bool) {
+			return PlanResult{Refused: "a second allocation of that name"}, nil, true
+		}, plans: 5, ended: "maximum attempts reached (5)"},
+		{name: "nobody leads for a while", kind: event.JobTypeService, answer: func(l *ledger, n int, plan *event.PlanCommitted) (PlanResult, error, bool) {
+			return PlanResult{}, errors.New("no leader"), n < 4
+		}, plans: 4, live: 2},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, l *ledger) {
+				l.change(func(c *cluster) {
+					c.addNodes(3, "n", 4000, 8192)
+					job := newJob("web", 2, 100, 100)
+					job.Type = test.kind
+					c.submit(job)
+					c.evaluate("web", event.TriggerJobRegister)
+				})
+				l.answer = func(n int, plan *event.PlanCommitted) (PlanResult, error, bool) { return test.answer(l, n, plan) }
+				running(t, (&Workers{Source: l, Committer: l, Count: 2}).Run)
+				time.Sleep(time.Minute) // virtual
+				synctest.Wait()
+				if len(l.plans) != test.plans {
+					t.Errorf("%d plans, want %d", len(l.plans), test.plans)
+				}
+				if n := len(l.cluster.live("web")); n != test.live {
+					t.Errorf("%d allocations, want %d", n, test.live)
+				}
+				if ended := fmt.Sprint(l.ended); test.ended != "" && ended != "["+test.ended+"]" || test.ended == "" && len(l.ended) > 0 {
+					t.Errorf("ended %v, want %q", ended, test.ended)
+				}
+			})
+		})
+	}
+}
+
+// Each partial commit that gets something done gives new attempts.
+func TestProgressGivesNewAttempts(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *ledger) {
+		l.change(func(c *cluster) {
+			c.addNodes(1, "n", 100_000, 100_000)
+			c.submit(newJob("web", 12, 100, 100))
+			c.evaluate("web", event.TriggerJobRegister)
+		})
+		l.answer = func(n int, plan *event.PlanCommitted) (PlanResult, error, bool) {
+			part := *plan
+			part.Groups = slices.Clone(plan.Groups)
+			if len(part.Groups[0].Placements) == 1 {
+				return PlanResult{}, nil, false
+			}
+			part.Groups[0].Placements = part.Groups[0].Placements[:1]
+			part.Outcome = event.EvalPending
+			result := l.take(&part)
+			result.Partial, result.RefreshIndex = true, result.Index
+			return result, nil, true
+		}
+		running(t, (&Workers{Source: l, Committer: l, Count: 1}).Run)
+		synctest.Wait()
+		if n := len(l.cluster.live("web")); n != 12 || len(l.ended) > 0 {
+			t.Fatalf("%d allocations, want 12; ended %v", n, l.ended)
+		}
+	})
+}
+
+// A decision too large for one append is several plans of one evaluation.
+func TestALargeDecisionIsSeveralPlans(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *ledger) {
+		const count = 15_000
+		l.change(func(c *cluster) {
+			c.addNodes(3, "n", 1_000_000, 1_000_000)
+			c.submit(newJob("web", count, 1, 1))
+			c.evaluate("web", event.TriggerJobRegister)
+		})
+		running(t, (&Workers{Source: l, Committer: l, Count: 1}).Run)
+		synctest.Wait()
+		if n := len(l.cluster.live("web")); n != count {
+			t.Fatalf("%d allocations, want %d", n, count)
+		}
+		if len(l.plans) < 2 {
+			t.Fatalf("%d plans, want several", len(l.plans))
+		}
+		for i, plan := range l.plans {
+			data, err := event.Marshal(plan)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(data) > 512<<10 {
+				t.Errorf("plan %d has %d bytes", i, len(data))
+			}
+			if last := i == len(l.plans)-1; last != (plan.Outcome == event.EvalComplete) {
+				t.Errorf("plan %d of %d leaves its evaluation %v", i, len(l.plans), plan.Outcome)
+			}
+		}
+	})
+}
+
+// block puts an evaluation of the job to sleep that was decided at basis.
+func (c *cluster) block(job string, basis uint64, trigger event.Trigger, classes map[string]bool, escaped bool) event.ID {
+	c.evals++
+	eval := event.Evaluation{
+		ID: event.DeriveID("blocked-eval", event.ID{}, c.evals), Namespace: event.DefaultNamespace, JobID: job,
+		Type: event.JobTypeService, Priority: 50, TriggeredBy: trigger, Status: event.EvalBlocked, SnapshotIndex: basis,
+		ClassEligibility: classes, EscapedComputedClass: escaped,
+	}
+	c.apply(&event.EvaluationCreated{Evaluation: eval})
+	return eval.ID
+}
+
+func TestUnblockerWakesWhatCanUseTheRoom(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *ledger) {
+		var usable, unseen, unusable, escaped event.ID
+		small := newNode("small", 1000, 1000, func(n *event.Node) { n.NodeClass = "small" })
+		l.change(func(c *cluster) {
+			for _, id := range []string{"usable", "unseen", "unusable", "escaped"} {
+				c.submit(newJob(id, 1, 4000, 100))
+			}
+			at := c.state.Index()
+			usable = c.block("usable", at, event.TriggerQueuedAllocs, map[string]bool{small.ComputedClass: true}, false)
+			unseen = c.block("unseen", at, event.TriggerQueuedAllocs, map[string]bool{"other": false}, false)
+			unusable = c.block("unusable", at, event.TriggerQueuedAllocs, map[string]bool{small.ComputedClass: false}, false)
+			escaped = c.block("escaped", at, event.TriggerQueuedAllocs, map[string]bool{small.ComputedClass: false}, true)
+		})
+		running(t, (&Unblocker{Source: l, Waker: l, Epoch: 7}).Run)
+		synctest.Wait()
+		if len(l.awake) != 0 {
+			t.Fatalf("%d were woken by nothing", len(l.awake))
+		}
+		l.change(func(c *cluster) { c.addNode(small) })
+		synctest.Wait()
+		for _, id := range []event.ID{usable, unseen, escaped} {
+			if !slices.Contains(l.awake, id) {
+				t.Errorf("%v sleeps on", id.Short())
+			}
+		}
+		if slices.Contains(l.awake, unusable) || len(l.awake) != 3 {
+			t.Errorf("woken: %v", l.awake)
+		}
+		if l.epochs[0] != 7 {
+			t.Errorf("the command carries epoch %d", l.epochs[0])
+		}
+	})
+}
+
+// Room came after the decision and before it went to sleep: nothing will come
+// any more, and it must be woken all the same.
+func TestUnblockerMissesNoWakeUp(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *ledger) {
+		var id event.ID
+		running(t, (&Unblocker{Source: l, Waker: l}).Run)
+		l.change(func(c *cluster) {
+			c.submit(newJob("web", 1, 4000, 100))
+			basis := c.state.Index()
+			c.addNode(newNode("a", 1000, 1000, nil))
+			id = c.block("web", basis, event.TriggerQueuedAllocs, map[string]bool{}, false)
+		})
+		synctest.Wait()
+		if !slices.Equal(l.awake, []event.ID{id}) {
+			t.Fatalf("woken: %v", l.awake)
+		}
+		// It fails again on the new state and goes back to sleep: now it may.
+		l.change(func(c *cluster) {
+			plan := Schedule(c.state, c.state.Evaluation(id))
+			plan.Outcome = event.EvalBlocked
+			c.apply(plan)
+		})
+		synctest.Wait()
+		if len(l.awake) != 1 {
+			t.Fatalf("woken again by nothing: %v", l.awake)
+		}
+	})
+}
+
+func TestUnblockerTriesAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *ledger) {
+		l.refuse = errors.New("no leader")
+		l.change(func(c *cluster) {
+			c.submit(newJob("web", 1, 4000, 100))
+			c.block("web", c.state.Index(), event.TriggerQueuedAllocs, nil, false)
+			c.addNode(newNode("a", 1000, 1000, nil))
+		})
+		running(t, (&Unblocker{Source: l, Waker: l}).Run)
+		time.Sleep(10 * time.Second) // virtual
+		l.mu.Lock()
+		tries := len(l.epochs)
+		l.refuse = nil
+		l.mu.Unlock()
+		if tries < 2 || tries > 20 {
+			t.Errorf("%d tries in 10 s", tries)
+		}
+		time.Sleep(retryMax + time.Second)
+		if len(l.awake) != 1 {
+			t.Fatalf("woken: %v", l.awake)
+		}
+	})
+}
+
+// What was blocked by contention waits for no room, only for a while.
+func TestUnblockerReleasesContentionByTime(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *ledger) {
+		l.change(func(c *cluster) {
+			c.addNode(newNode("a", 1000, 1000, nil))
+			c.submit(newJob("web", 1, 100, 100))
+			c.block("web", 0, event.TriggerMaxPlanAttempts, nil, true)
+		})
+		running(t, (&Unblocker{Source: l, Waker: l}).Run)
+		time.Sleep(attemptsRetry - time.Second)
+		if len(l.awake) != 0 {
+			t.Fatal("woken at once")
+		}
+		time.Sleep(2 * time.Second)
+		if len(l.awake) != 1 {
+			t.Fatalf("woken: %v", l.awake)
+		}
+	})
+}
+
+func newHeartbeats(t *testing.T, l *ledger, now func() time.Time) *Heartbeats {
+	h, err := NewHeartbeats(HeartbeatConfig{
+		Source: l, Marker: l, Epoch: 3, Now: now,
+		Jitter: func(max time.Duration) time.Duration { return max / 2 },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func TestASilentNodeIsDeclaredDown(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *ledger) {
+		l.change(func(c *cluster) { c.addNodes(2, "n", 1000, 1000) })
+		h := newHeartbeats(t, l, time.Now)
+		running(t, h.Run)
+		// Both are silent at first, for less than the full grace after a start.
+		time.Sleep(25 * time.Second)
+		if ttl := h.Beat(nodeID("n0"), time.Now()); ttl != 15*time.Second {
+			t.Fatalf("TTL %v, want 10 s and half of it as jitter", ttl)
+		}
+		if len(l.down) != 0 {
+			t.Fatalf("declared down within the grace: %v", l.down)
+		}
+		// n1 was never heard of: 2 x 10 s and 10 s.
+		time.Sleep(7 * time.Second)
+		if !slices.Equal(l.down, []event.ID{nodeID("n1")}) {
+			t.Fatalf("down: %v, want n1", l.down)
+		}
+		// n0 goes on as long as it sends.
+		for range 20 {
+			h.Beat(nodeID("n0"), time.Now())
+			time.Sleep(20 * time.Second)
+		}
+		if len(l.down) != 1 {
+			t.Fatalf("down: %v", l.down)
+		}
+		time.Sleep(7 * time.Second) // 15 s and the grace of 10 s, since the last
+		if !slices.Equal(l.down, []event.ID{nodeID("n1"), nodeID("n0")}) {
+			t.Fatalf("down: %v, want both", l.down)
+		}
+		if l.cluster.state.Node(nodeID("n0")).StatusDescription != reasonHeartbeat || l.epochs[0] != 3 {
+			t.Error("the command lacks its reason or epoch")
+		}
+		// Down is down: it is not declared again.
+		time.Sleep(time.Hour)
+		if len(l.down) != 2 {
+			t.Fatalf("down: %v", l.down)
+		}
+	})
+}
+
+func TestAServerThatStoodStillDeclaresNobodyDown(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *ledger) {
+		l.change(func(c *cluster) { c.addNodes(2, "n", 1000, 1000) })
+		// The clock jumps: all goroutines of this server stood still for a minute.
+		var mu sync.Mutex
+		var stood time.Duration
+		now := func() time.Time {
+			mu.Lock()
+			defer mu.Unlock()
+			return time.Now().Add(stood)
+		}
+		h := newHeartbeats(t, l, now)
+		running(t, h.Run)
+		h.Beat(nodeID("n0"), now())
+		h.Beat(nodeID("n1"), now())
+		time.Sleep(5 * time.Second)
+		mu.Lock()
+		stood = time.Minute
+		mu.Unlock()
+		time.Sleep(28 * time.Second)
+		if len(l.down) != 0 {
+			t.Fatalf("down after a pause of the server: %v", l.down)
+		}
+		h.Beat(nodeID("n0"), now())
+		time.Sleep(5 * time.Second) // past the full grace of 30 s
+		if !slices.Equal(l.down, []event.ID{nodeID("n1")}) {
+			t.Fatalf("down: %v, want n1", l.down)
+		}
+	})
+}
+
+func TestMarkingDownIsTriedAgainUnlessTheNodeSpeaks(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *ledger) {
+		l.change(func(c *cluster) { c.addNodes(2, "n", 1000, 1000) })
+		l.refuse = errors.New("no leader")
+		h := newHeartbeats(t, l, time.Now)
+		running(t, h.Run)
+		time.Sleep(35 * time.Second)
+		l.mu.Lock()
+		if len(l.epochs) < 3 {
+			t.Errorf("%d tries", len(l.epochs))
+		}
+		l.refuse = nil
+		h.Beat(nodeID("n0"), time.Now())
+		l.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		if !slices.Equal(l.down, []event.ID{nodeID("n1")}) {
+			t.Fatalf("down: %v, want n1", l.down)
+		}
+	})
+}
+
+func TestTTLGrowsWithTheFleet(t *testing.T) {
+	h := &Heartbeats{config: HeartbeatConfig{TTLMin: heartbeatTTLMin}}
+	for nodes, want := range map[int]time.Duration{0: 10 * time.Second, 500: 10 * time.Second, 5000: 100 * time.Second} {
+		if got := h.ttl(nodes); got != want {
+			t.Errorf("TTL of %d nodes is %v, want %v", nodes, got, want)
+		}
+	}
+}
