@@ -255,7 +255,7 @@ func TestAStreamOfRecordsStopsWhereItIsTold(t *testing.T) {
 	c := newClient(t, Config{Address: server.URL})
 	enough := errors.New("enough")
 	var lines []string
-	err := c.Records(t.Context(), 1, false, func(line []byte) error {
+	err := c.Records(t.Context(), RecordRequest{Index: 1}, func(line []byte) error {
 		lines = append(lines, string(line))
 		if len(lines) == 2 {
 			return enough

@@ -113,13 +113,25 @@ func (c *Client) forNode(node *Node) *Client {
 	return &direct
 }
 
-// Records opens the stream of records from index on and calls each with every
-// line, until the stream ends, each returns an error, or ctx ends. Signs of
-// life are left out.
-func (c *Client) Records(ctx context.Context, index uint64, follow bool, each func(line []byte) error) error {
-	return c.lines(ctx, "/v1/event/log", url.Values{
-		"index": {strconv.FormatUint(index, 10)}, "follow": {strconv.FormatBool(follow)},
-	}, each)
+// RecordRequest says which records are wanted.
+type RecordRequest struct {
+	Index  uint64 // the first one
+	Follow bool   // go on as new ones come
+	Job    string // only those about this job of the client's namespace; empty = all
+	Kinds  []string
+}
+
+// Records opens the stream of records and calls each with every line, until the
+// stream ends, each returns an error, or ctx ends. Signs of life are left out.
+func (c *Client) Records(ctx context.Context, r RecordRequest, each func(line []byte) error) error {
+	q := url.Values{"index": {strconv.FormatUint(r.Index, 10)}, "follow": {strconv.FormatBool(r.Follow)}}
+	if r.Job != "" {
+		q.Set("job", r.Job)
+	}
+	if len(r.Kinds) > 0 {
+		q["kind"] = r.Kinds
+	}
+	return c.lines(ctx, "/v1/event/log", q, each)
 }
 
 // VerifyLine is one line of a verification: progress, or at last the outcome.
@@ -177,6 +189,11 @@ func (c *Client) lines(ctx context.Context, path string, q url.Values, each func
 		line := bytes.TrimSpace(scanner.Bytes())
 		if len(line) == 0 || string(line) == "{}" {
 			continue
+		}
+		// A stream that fails after it began can say so only in a line.
+		var failure struct{ Error string }
+		if bytes.HasPrefix(line, []byte(`{"Error":`)) && json.Unmarshal(line, &failure) == nil {
+			return errors.New(failure.Error)
 		}
 		if err := each(line); err != nil {
 			return err

@@ -106,22 +106,3 @@ func (e *Entry) Line(zone *time.Location) string {
 	}
 	return fmt.Sprintf("%6d  %s  %-20s  %s", e.Index, e.Time.In(zone).Format(timeLayout), e.Kind, summary)
 }
-
-// JobID is the job that the entry is about, or "" when it is about none or does
-// not say.
-func (e *Entry) JobID() string {
-	if e.Record == nil {
-		return ""
-	}
-	switch fact := e.Record.Event.(type) {
-	case *event.JobSubmitted:
-		return fact.JobID
-	case *event.JobStopped:
-		return fact.JobID
-	case *event.EvaluationCreated:
-		return fact.Evaluation.JobID
-	case *event.PlanCommitted:
-		return fact.JobID
-	}
-	return ""
-}

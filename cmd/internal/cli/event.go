@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -52,64 +51,31 @@ func eventStreamSpec() spec {
 				if !ok {
 					return 1
 				}
-				return in.eventStream(c, eventFilter{index: *index, follow: !*noFollow, json: *asJSON, job: *job, kinds: kinds})
+				return in.eventStream(c, apiclient.RecordRequest{Index: *index, Follow: !*noFollow, Job: *job, Kinds: kinds}, *asJSON)
 			}
 		},
 	}
 }
 
-type eventFilter struct {
-	index  uint64
-	follow bool
-	json   bool
-	job    string
-	kinds  []string
-	evals  map[string]bool // evaluations of the job, learned on the way
-}
-
-// wants reports whether a record passes. Records of an evaluation pass with the
-// job that it is of.
-func (f *eventFilter) wants(e *audit.Entry) bool {
-	if len(f.kinds) > 0 && !slices.Contains(f.kinds, e.Kind) {
-		return false
-	}
-	if f.job == "" {
-		return true
-	}
-	if e.Record == nil {
-		return false
-	}
-	if e.JobID() == f.job {
-		if created, ok := e.Record.Event.(*event.EvaluationCreated); ok {
-			f.evals[created.Evaluation.ID.String()] = true
-		}
-		return true
-	}
-	return e.JobID() == "" && f.evals[e.Record.EvalID.String()]
-}
-
-func (in *invocation) eventStream(c *apiclient.Client, f eventFilter) int {
-	f.evals = map[string]bool{}
+func (in *invocation) eventStream(c *apiclient.Client, r apiclient.RecordRequest, asJSON bool) int {
 	ctx, stop := in.untilInterrupted()
 	defer stop()
-	next := f.index
-	err := c.Records(ctx, f.index, f.follow, func(line []byte) error {
+	next := r.Index
+	err := c.Records(ctx, r, func(line []byte) error {
 		entry, err := audit.Decode(line)
 		if err != nil {
 			return err
 		}
 		next = entry.Index + 1
-		switch {
-		case !f.wants(entry):
-		case f.json:
+		if asJSON {
 			in.ui.Output(string(line))
-		default:
+		} else {
 			in.ui.Output(entry.Line(in.p.Zone))
 		}
 		return nil
 	})
 	switch {
-	case err == nil && !f.follow, errors.Is(err, context.Canceled):
+	case err == nil && !r.Follow, errors.Is(err, context.Canceled):
 		return 0
 	case err == nil:
 		err = errors.New("the agent ended the stream")
@@ -172,6 +138,9 @@ func (in *invocation) eventVerify(dir string) int {
 	case err != nil:
 		return in.fail("Error verifying the event log: %s", err)
 	case result.Bad:
+		if result.BadIndex == 0 { // the damage is not in a record
+			return in.fail("The event log is damaged: %s", result.BadReason)
+		}
 		return in.fail("The event log is damaged: record %d is the first bad one: %s", result.BadIndex, result.BadReason)
 	}
 	in.ui.Info(fmt.Sprintf("The event log is whole: %d records", result.Records))

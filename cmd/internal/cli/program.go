@@ -74,7 +74,7 @@ type Verification struct {
 	HeadIndex uint64
 	HeadHash  string
 	Bad       bool   // the rest says what is damaged
-	BadIndex  uint64 // the first bad record
+	BadIndex  uint64 // the first bad record; 0 = the damage is not in a record
 	BadReason string
 }
 
