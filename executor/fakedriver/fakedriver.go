@@ -100,7 +100,9 @@ func (d Driver) Start(_ context.Context, t *driver.Task) (driver.Running, error)
 	s := &task{id: t.ID, pid: m.pid, ignore: ignore, done: make(chan struct{})}
 	m.tasks[t.ID] = s
 	if runFor != "" {
+		s.mu.Lock()
 		s.timer = time.AfterFunc(life, func() { s.end(driver.Exit{Code: code, Signal: signal}, nil) })
+		s.mu.Unlock()
 	}
 	return &running{m, s}, nil
 }
