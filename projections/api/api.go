@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"drover/eventlog/event"
 	"drover/projections"
 	"drover/projections/rest"
 )
@@ -83,6 +84,8 @@ type ask struct {
 
 // view is a kind of answer.
 type view struct {
+	// object is what the ID in the path identifies, when it is a UUID: "alloc".
+	object string
 	// index is the last change of what is shown: blocking queries wait for it
 	// to move. It must be cheap, for it is asked after every commit.
 	index func(k *ask) uint64
@@ -111,6 +114,11 @@ func (a *API) ask(r *http.Request) (*ask, error) {
 
 func (a *API) answer(w http.ResponseWriter, k *ask, v view) error {
 	ctx := k.request.Context()
+	if v.object != "" {
+		if _, err := event.ParseID(k.id); err != nil {
+			return rest.Errorf(http.StatusInternalServerError, "%s lookup failed: %v", v.object, err)
+		}
+	}
 	if !k.Stale {
 		if err := a.catchUp(ctx); err != nil {
 			return err

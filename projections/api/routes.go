@@ -73,21 +73,13 @@ func firstIndex(*ask) uint64 { return 1 }
 
 func notFound(what string) error { return rest.Errorf(http.StatusNotFound, "%s not found", what) }
 
-// object parses the ID in the path.
+// object is the ID in the path.
 func (k *ask) object() event.ID {
 	id, err := event.ParseID(k.id)
 	if err != nil {
-		return event.ID{}
+		panic("the ID in the path was not checked: " + err.Error())
 	}
 	return id
-}
-
-// checkID refuses an ID in the path that is none.
-func (k *ask) checkID(what string) error {
-	if _, err := event.ParseID(k.id); err != nil {
-		return rest.Errorf(http.StatusInternalServerError, "%s lookup failed: %v", what, err)
-	}
-	return nil
 }
 
 func (k *ask) jobKey() event.JobKey { return event.JobKey{Namespace: k.Namespace, ID: k.id} }
@@ -257,6 +249,7 @@ var allocationsView = view{
 }
 
 var allocationView = view{
+	object: "alloc",
 	index: func(k *ask) uint64 {
 		if alloc := k.state.Allocation(k.object()); alloc != nil {
 			return alloc.ModifyIndex
@@ -264,9 +257,6 @@ var allocationView = view{
 		return allocationsIndex(k)
 	},
 	show: func(k *ask) (any, error) {
-		if err := k.checkID("alloc"); err != nil {
-			return nil, err
-		}
 		if alloc := k.state.Allocation(k.object()); alloc != nil {
 			return NewAllocation(k.state, alloc, true), nil
 		}
@@ -311,6 +301,7 @@ var evaluationsCountView = view{
 }
 
 var evaluationView = view{
+	object: "eval",
 	index: func(k *ask) uint64 {
 		if e := k.state.Evaluation(k.object()); e != nil {
 			return e.ModifyIndex
@@ -322,9 +313,6 @@ var evaluationView = view{
 		if err != nil {
 			return nil, err
 		}
-		if err := k.checkID("eval"); err != nil {
-			return nil, err
-		}
 		if e := k.state.Evaluation(k.object()); e != nil {
 			return NewEvaluation(k.state, e, related), nil
 		}
@@ -333,11 +321,9 @@ var evaluationView = view{
 }
 
 var evaluationAllocationsView = view{
-	index: allocationsIndex,
+	object: "eval",
+	index:  allocationsIndex,
 	show: func(k *ask) (any, error) {
-		if err := k.checkID("eval"); err != nil {
-			return nil, err
-		}
 		rows := []*AllocationStub{}
 		e := k.state.Evaluation(k.object())
 		if e == nil {
@@ -381,6 +367,7 @@ var nodesView = view{
 }
 
 var nodeView = view{
+	object: "node",
 	index: func(k *ask) uint64 {
 		if n := k.state.Node(k.object()); n != nil {
 			return n.ModifyIndex
@@ -388,9 +375,6 @@ var nodeView = view{
 		return nodesIndex(k)
 	},
 	show: func(k *ask) (any, error) {
-		if err := k.checkID("node"); err != nil {
-			return nil, err
-		}
 		if n := k.state.Node(k.object()); n != nil {
 			return NewNode(n), nil
 		}
@@ -399,11 +383,9 @@ var nodeView = view{
 }
 
 var nodeAllocationsView = view{
-	index: allocationsIndex,
+	object: "node",
+	index:  allocationsIndex,
 	show: func(k *ask) (any, error) {
-		if err := k.checkID("node"); err != nil {
-			return nil, err
-		}
 		rows := []*Allocation{}
 		for alloc := range sortedAllocations(k.state.AllocationsOn(k.object())) {
 			rows = append(rows, NewAllocation(k.state, alloc, true))

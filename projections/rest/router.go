@@ -21,7 +21,7 @@ type Handler func(w http.ResponseWriter, r *http.Request) error
 type Router struct {
 	exact map[string]*route
 	byTop map[string][]*route // by the part of the path before the second slash after "/"; longest literal first
-	top   http.Handler
+	other http.Handler        // of paths that no pattern fits; nil = 404
 }
 
 type route struct {
@@ -39,7 +39,15 @@ func NewRouter() *Router {
 
 // Otherwise names the handler of paths that no pattern fits. Without it they are
 // answered 404 with an empty body.
-func (rt *Router) Otherwise(h http.Handler) { rt.top = h }
+func (rt *Router) Otherwise(h http.Handler) { rt.other = h }
+
+// Plain makes a Handler of one that answers its own errors.
+func Plain(h http.Handler) Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		h.ServeHTTP(w, r)
+		return nil
+	}
+}
 
 // Handle adds a route. methods are separated by spaces. A method that the
 // pattern already has is a bug in the wiring.
@@ -49,23 +57,6 @@ func (rt *Router) Handle(methods, pattern string, h Handler) {
 			panic("rest: " + method + " " + pattern + " is there twice")
 		}
 	}
-}
-
-// Has reports whether the pattern has a handler for the method.
-func (rt *Router) Has(method, pattern string) bool {
-	for _, r := range rt.all(pattern) {
-		if r.pattern == pattern {
-			return r.methods[method] != nil
-		}
-	}
-	return false
-}
-
-func (rt *Router) all(pattern string) []*route {
-	if r, ok := rt.exact[pattern]; ok {
-		return []*route{r}
-	}
-	return rt.byTop[topOf(pattern)]
 }
 
 func (rt *Router) add(method, pattern string, h Handler) bool {
@@ -150,8 +141,8 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case rt.byTop[r.URL.Path+"/"] != nil:
 		http.Redirect(w, r, r.URL.Path+"/", http.StatusMovedPermanently)
 		return
-	case rt.top != nil:
-		rt.top.ServeHTTP(w, r)
+	case rt.other != nil:
+		rt.other.ServeHTTP(w, r)
 		return
 	default:
 		w.WriteHeader(http.StatusNotFound)
