@@ -31,7 +31,7 @@ type line struct {
 	Kind      string
 	Epoch     uint64
 	CommandID event.ID
-	Caller    event.Caller
+	Caller    json.RawMessage // an event.Caller; of a later version perhaps another
 	Cause     uint64
 	EvalID    event.ID
 	Previous  event.Hash
@@ -42,39 +42,34 @@ type line struct {
 
 // Decode reads one line of the record stream.
 func Decode(data []byte) (*Entry, error) {
-	// The kind decides how the rest is read, so that a record of a later version
-	// is still a line.
-	var head struct {
-		Index uint64
-		Time  time.Time
-		Kind  string
-		Event json.RawMessage
-	}
-	if err := json.Unmarshal(data, &head); err != nil {
-		return nil, fmt.Errorf("decode a record: %w", err)
-	}
-	if head.Kind == "" {
-		return nil, fmt.Errorf("decode a record: it has no kind")
-	}
-	entry := &Entry{Index: head.Index, Time: head.Time, Kind: head.Kind, Raw: head.Event}
-	kind, err := event.ParseKind(head.Kind)
-	if err != nil {
-		return entry, nil
-	}
 	var l line
 	if err := json.Unmarshal(data, &l); err != nil {
-		return nil, fmt.Errorf("decode record %d: %w", head.Index, err)
+		return nil, fmt.Errorf("decode a record: %w", err)
+	}
+	if l.Kind == "" {
+		return nil, fmt.Errorf("decode a record: it has no kind")
+	}
+	entry := &Entry{Index: l.Index, Time: l.Time, Kind: l.Kind, Raw: l.Event}
+	kind, err := event.ParseKind(l.Kind)
+	if err != nil {
+		return entry, nil // of a later version, and still a line
 	}
 	fact := event.New(kind)
 	if len(l.Event) > 0 {
 		if err := json.Unmarshal(l.Event, fact); err != nil {
-			return nil, fmt.Errorf("decode record %d (%s): %w", head.Index, head.Kind, err)
+			return nil, fmt.Errorf("decode record %d (%s): %w", l.Index, l.Kind, err)
+		}
+	}
+	var caller event.Caller
+	if len(l.Caller) > 0 {
+		if err := json.Unmarshal(l.Caller, &caller); err != nil {
+			return nil, fmt.Errorf("decode record %d (%s): %w", l.Index, l.Kind, err)
 		}
 	}
 	entry.Record = &event.Record{
 		Header: event.Header{
 			Index: l.Index, Time: l.Time.UnixNano(), Kind: kind, Last: l.Last, Epoch: l.Epoch,
-			CommandID: l.CommandID, Caller: l.Caller, Cause: l.Cause, EvalID: l.EvalID, Previous: l.Previous,
+			CommandID: l.CommandID, Caller: caller, Cause: l.Cause, EvalID: l.EvalID, Previous: l.Previous,
 		},
 		Event: fact,
 		Hash:  l.Hash,
@@ -89,8 +84,12 @@ func Encode(r *event.Record) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode record %d: %w", r.Index, err)
 	}
+	caller, err := json.Marshal(r.Caller)
+	if err != nil {
+		return nil, fmt.Errorf("encode record %d: %w", r.Index, err)
+	}
 	return json.Marshal(line{
-		Index: r.Index, Time: r.At(), Kind: r.Kind.String(), Epoch: r.Epoch, CommandID: r.CommandID, Caller: r.Caller,
+		Index: r.Index, Time: r.At(), Kind: r.Kind.String(), Epoch: r.Epoch, CommandID: r.CommandID, Caller: caller,
 		Cause: r.Cause, EvalID: r.EvalID, Previous: r.Previous, Hash: r.Hash, Last: r.Last, Event: payload,
 	})
 }

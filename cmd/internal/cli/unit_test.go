@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"drover/cmd/internal/agentconfig"
+	"drover/cmd/internal/audit"
 )
 
 func TestDurationsAreShownInTheirTwoCoarsestUnits(t *testing.T) {
@@ -247,5 +248,52 @@ func TestEveryCommandHelps(t *testing.T) {
 			t.Errorf("%s offers only %d flags", s.name, len(flags))
 		}
 		c.AutocompleteArgs()
+	}
+}
+
+// TestTheAgentCommandHandsOverACheckedConfiguration: files and flags become one
+// configuration; a mistake ends the command before anything starts.
+func TestTheAgentCommandHandsOverACheckedConfiguration(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("a.hcl", []byte(`datacenter = "east" ports { http = 5646 }`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"-dev", "-config=a.hcl", "-node=n1"}, 3, "==> Loaded configuration from a.hcl\n==> Starting Drover agent...\n"},
+		{[]string{"-dev", "-config=b.hcl"}, 1, "==> Error loading configuration from b.hcl: "},
+		{[]string{}, 1, "==> Must specify either server, client or dev mode for the agent."},
+		{[]string{"-dev", "extra"}, 1, "This command takes no arguments"},
+		{[]string{"-dev", "-meta=x"}, 1, "must be key=value"},
+	} {
+		var out, errs bytes.Buffer
+		started := false
+		p := &Program{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs,
+			RunAgent: func(_ context.Context, cfg agentconfig.Config, ui hcli.Ui) int {
+				started = true
+				if cfg.Datacenter != "east" || cfg.Name != "n1" || cfg.Advertise.HTTP != "127.0.0.1:5646" || !cfg.Dev {
+					t.Errorf("the configuration is %+v", cfg)
+				}
+				ui.Output("banner")
+				return 3
+			}}
+		code := p.Run(append([]string{"agent"}, c.args...))
+		if text := out.String() + errs.String(); code != c.code || !strings.Contains(text, c.want) || started != (code == 3) {
+			t.Errorf("agent %v: exit %d, started %v\n%s", c.args, code, started, text)
+		}
+	}
+}
+
+func BenchmarkEventStream(b *testing.B) {
+	line := []byte(`{"Index":3,"Time":"2026-01-02T15:04:01.5Z","Kind":"EvaluationCreated","Caller":{"Kind":"anonymous"},"EvalID":"e1000000-0000-4000-8000-000000000001","Event":{"Evaluation":{"ID":"e1000000-0000-4000-8000-000000000001","Namespace":"default","JobID":"web","TriggeredBy":"job-register","Status":"pending"}}}`)
+	for b.Loop() {
+		entry, err := audit.Decode(line)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = entry.Line(time.UTC)
 	}
 }
