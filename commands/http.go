@@ -39,7 +39,7 @@ type HTTPConfig struct {
 	// Jobs reads submitted jobs. Required.
 	Jobs JobReader
 
-	// Forward, if not nil, may send a request to the server that leads and
+	// Forward, if not nil (rest.Forward makes one), may send a request to the server that leads and
 	// answer with what that one answers; it returns true if it has answered.
 	Forward func(w http.ResponseWriter, r *http.Request) bool
 }

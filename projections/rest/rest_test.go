@@ -260,3 +260,60 @@ func FuzzParseQuery(f *testing.F) {
 		_, _ = ParseIDPrefix(q.Prefix) // must not panic
 	})
 }
+
+// Two servers: what comes to the one that does not lead is answered by the other.
+func TestForward(t *testing.T) {
+	var leaderAddress, followerAddress string
+	serve := func(name string, leader *string) string {
+		forward := Forward(http.DefaultTransport, func() string { return *leader })
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !forward(w, r) {
+				body, _ := io.ReadAll(r.Body)
+				w.Header().Set("X-Nomad-Index", "7")
+				fmt.Fprintf(w, "%s: %s %s %s", name, r.Method, r.URL, body)
+			}
+		}))
+		t.Cleanup(server.Close)
+		return strings.TrimPrefix(server.URL, "http://")
+	}
+	leads := ""
+	leaderAddress = serve("leader", &leads)
+	followerAddress = serve("follower", &leaderAddress)
+	send := func(path string) (int, string) {
+		resp, err := http.Post("http://"+followerAddress+path, "text/plain", strings.NewReader("body"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(body)
+	}
+	if code, body := send("/v1/job/x%2Fy?a=b"); code != 200 || body != "leader: POST /v1/job/x%2Fy?a=b body" {
+		t.Errorf("%d %s", code, body)
+	}
+	// Each takes the other for the leader: it goes over once.
+	leads = followerAddress
+	if code, body := send("/v1/jobs"); code != 200 || body != "leader: POST /v1/jobs body" {
+		t.Errorf("%d %s", code, body)
+	}
+	// The leader is gone.
+	gone := httptest.NewServer(nil)
+	leaderAddress = strings.TrimPrefix(gone.URL, "http://")
+	gone.Close()
+	if code, body := send("/v1/jobs"); code != 500 || body != "No cluster leader" {
+		t.Errorf("%d %s", code, body)
+	}
+	if code, _ := send("/v1/node-agent/report"); code != 503 {
+		t.Errorf("%d", code)
+	}
+	// The leader dies while it works.
+	dies := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	defer dies.Close()
+	leaderAddress = strings.TrimPrefix(dies.URL, "http://")
+	if code, body := send("/v1/jobs"); code != 500 || !strings.Contains(body, "may still take effect") {
+		t.Errorf("%d %s", code, body)
+	}
+}
