@@ -124,7 +124,7 @@ func TestCheckpointsThin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const step, saves = 10, 2000
+	const step, saves = 10, 600
 	for i := uint64(1); i <= saves; i++ {
 		if _, err := c.Save(CheckpointMeta{Index: i * step, FoldVersion: 1}, strings.NewReader("x")); err != nil {
 			t.Fatal(err)

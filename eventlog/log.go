@@ -194,8 +194,15 @@ func (l *Log) startRaft(id identity) error {
 		l.peers.set(r, addr)
 	}
 	l.disk = diskGuard{path: cfg.Dir, reserve: cfg.DiskReserveBytes}
+	cut, err := cutTornRaftLog(filepath.Join(cfg.Dir, raftDir))
+	if err != nil {
+		return fmt.Errorf("look at the end of raft's log: %w", err)
+	}
+	if cut != "" {
+		cfg.Logger.Warn("cut a half written record from the end of raft's log", "where", cut)
+	}
 	var raft raftLogFactory
-	err := protect(cfg, func() (err error) {
+	err = protect(cfg, func() (err error) {
 		l.host, err = dragonboat.NewNodeHost(hostConfig(cfg, l.lead, l.peers, &raft))
 		return err
 	})

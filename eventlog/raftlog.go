@@ -33,20 +33,18 @@ func (f *raftLogFactory) check(cfg Config, m meta) error {
 	path := filepath.Join(cfg.Dir, raftDir)
 	snap, err := f.db.GetSnapshot(cfg.ShardID, cfg.ReplicaID)
 	if err != nil {
-		return fmt.Errorf("read raft log in %s: %w", path, err)
+		return unreadable(path, err)
 	}
 	last := snap.Index
 	state, err := f.db.ReadRaftState(cfg.ShardID, cfg.ReplicaID, snap.Index)
 	switch {
 	case errors.Is(err, raftio.ErrNoSavedLog):
 	case err != nil:
-		return fmt.Errorf("read raft log in %s: %w", path, err)
+		return unreadable(path, err)
 	case state.EntryCount > 0:
 		last = state.FirstIndex + state.EntryCount - 1
 		if err := f.read(cfg, state.FirstIndex, last); err != nil {
-			return &CorruptionError{Path: path, Reason: fmt.Sprintf(
-				"Raft's log cannot be read to its end: %v; what was applied is in the store, which can be verified; "+
-					"this replica must join again with an empty directory and a new replica ID", err)}
+			return unreadable(path, err)
 		}
 	}
 	if last < m.applied {
@@ -60,6 +58,12 @@ func (f *raftLogFactory) check(cfg Config, m meta) error {
 				"this replica must join again with an empty directory and a new replica ID", m.applied, snap.OnDiskIndex)}
 	}
 	return nil
+}
+
+func unreadable(path string, err error) error {
+	return &CorruptionError{Path: path, Reason: fmt.Sprintf("Raft's log cannot be read to its end: %v; "+
+		"what was applied is in the store, which can be verified; "+
+		"this replica must join again with an empty directory and a new replica ID", err)}
 }
 
 // read reads every entry since the last cut. Dragonboat will do the same a moment later, but in a goroutine of its own,
