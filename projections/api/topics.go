@@ -316,8 +316,10 @@ func (l *lines) write(value any) error {
 
 // sendAll writes and flushes within writeTimeout.
 func sendAll(w http.ResponseWriter, control *http.ResponseController, data []byte) error {
-	// A writer without deadlines is one without a network behind it.
+	// A writer without deadlines is one without a network behind it. The deadline
+	// is taken back afterwards: HTTP/2 would end an idle stream at it.
 	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	defer control.SetWriteDeadline(time.Time{})
 	if _, err := w.Write(data); err != nil {
 		return err
 	}
