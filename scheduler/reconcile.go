@@ -121,9 +121,6 @@ func counts(job *projections.Job, a *projections.Allocation) bool {
 
 // settle decides about the allocations that count, and what is missing.
 func (g *groupChanges) settle(versions *versionChanges, stays func(*projections.Allocation) bool) {
-	byName := func(a, b *projections.Allocation) int {
-		return cmp.Or(cmp.Compare(a.NameIndex, b.NameIndex), cmp.Compare(a.CreateIndex, b.CreateIndex), a.ID.Compare(b.ID))
-	}
 	slices.SortFunc(g.present, byName)
 	slices.SortFunc(g.lost, byName)
 
@@ -171,4 +168,9 @@ func (g *groupChanges) settle(versions *versionChanges, stays func(*projections.
 			missing--
 		}
 	}
+}
+
+// byName orders allocations of one group by name, older ones of the same name first.
+func byName(a, b *projections.Allocation) int {
+	return cmp.Or(cmp.Compare(a.NameIndex, b.NameIndex), cmp.Compare(a.CreateIndex, b.CreateIndex), a.ID.Compare(b.ID))
 }

@@ -39,6 +39,9 @@ func TestScenarios(t *testing.T) {
 				id := d.CmdArgs[0].Key
 				plan := c.schedule(id)
 				c.checkSound()
+				if d.HasArg("classes") {
+					return c.renderPlan(plan) + renderClasses(plan)
+				}
 				return c.renderPlan(plan)
 			case "report":
 				for _, arg := range d.CmdArgs[1:] {
@@ -286,6 +289,16 @@ func (c *cluster) renderPlan(p *event.PlanCommitted) string {
 		}
 	}
 	fmt.Fprintf(&b, "%v\n", p.Outcome)
+	return b.String()
+}
+
+// renderClasses says which room would wake the evaluation of what failed.
+func renderClasses(p *event.PlanCommitted) string {
+	var b strings.Builder
+	for _, class := range slices.Sorted(maps.Keys(p.ClassEligibility)) {
+		fmt.Fprintf(&b, "class %s: %v\n", class, p.ClassEligibility[class])
+	}
+	fmt.Fprintf(&b, "escaped: %v\n", p.EscapedComputedClass)
 	return b.String()
 }
 

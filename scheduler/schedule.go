@@ -1,6 +1,8 @@
 package scheduler
 
 import (
+	"cmp"
+
 	"drover/eventlog/event"
 	"drover/projections"
 )
@@ -175,7 +177,8 @@ func (k *staying) stays(a *projections.Allocation) bool {
 	return ask.Resources == a.Ask.Resources && len(ask.Ports) == len(a.Ask.Ports) && k.alone(a, rules)
 }
 
-// alone reports whether rules about other allocations let this one stay.
+// alone reports whether rules about other allocations let this one stay. Of
+// those that are in each other's way, the ones of the lowest names stay.
 func (k *staying) alone(a *projections.Allocation, rules *groupRules) bool {
 	if !rules.distinctHosts && !k.rules.distinctHosts && len(rules.limits)+len(k.rules.limits) == 0 {
 		return true
@@ -184,16 +187,16 @@ func (k *staying) alone(a *projections.Allocation, rules *groupRules) bool {
 	limits := append(append([]*propertyLimit(nil), k.rules.limits...), rules.limits...)
 	counts := make([]int, len(limits))
 	for other := range k.state.AllocationsOf(a.Job) {
-		if !other.Live() || other.ID == a.ID {
+		if !other.Live() || byInstance(other, a) >= 0 {
 			continue
 		}
 		sameGroup := other.Group == a.Group
-		if other.NodeID == a.NodeID && (k.rules.distinctHosts || rules.distinctHosts && sameGroup) && other.ID.Compare(a.ID) < 0 {
-			return false // the first of those on one node stays
+		if other.NodeID == a.NodeID && (k.rules.distinctHosts || rules.distinctHosts && sameGroup) {
+			return false
 		}
 		otherNode := k.state.Node(other.NodeID)
 		for i, limit := range limits {
-			if i >= len(k.rules.limits) && !sameGroup || otherNode == nil || other.ID.Compare(a.ID) > 0 {
+			if i >= len(k.rules.limits) && !sameGroup || otherNode == nil {
 				continue
 			}
 			mine, ok := limit.target.resolve(node.Info)
@@ -208,6 +211,11 @@ func (k *staying) alone(a *projections.Allocation, rules *groupRules) bool {
 		}
 	}
 	return true
+}
+
+// byInstance orders allocations by group and name.
+func byInstance(a, b *projections.Allocation) int {
+	return cmp.Or(cmp.Compare(a.Group, b.Group), byName(a, b))
 }
 
 // budget keeps a plan within one append. What it leaves out is decided again, on

@@ -1,0 +1,40 @@
+package scheduler
+
+import (
+	"fmt"
+	"testing"
+
+	"drover/eventlog/event"
+)
+
+// BenchmarkSchedule decides one evaluation of a new job on nodes of four sizes.
+func BenchmarkSchedule(b *testing.B) {
+	ports := newJob("ports", 1000, 100, 64)
+	ports.TaskGroups[0].Networks = []event.NetworkResource{{DynamicPorts: []event.Port{{Label: "a"}, {Label: "b"}}}}
+	constrained := newJob("constrained", 1000, 100, 64)
+	constrained.Constraints = []event.Constraint{{LTarget: "${meta.size}", Operand: "set_contains_any", RTarget: "1,2,3"}}
+	for _, bench := range []struct {
+		name string
+		job  *event.Job
+	}{
+		{"6000", newJob("web", 6000, 100, 64)}, {"1000", newJob("web", 1000, 100, 64)}, {"10", newJob("web", 10, 100, 64)}, {"1000 with ports", ports}, {"1000 constrained", constrained},
+	} {
+		b.Run(bench.name+" on 5000", func(b *testing.B) {
+			c := newCluster(b)
+			for i := range 5000 {
+				c.addNode(newNode(fmt.Sprintf("n%05d", i), int64(4000*(1+i%4)), int64(8192*(1+i%4)), func(n *event.Node) {
+					n.Meta["size"] = fmt.Sprint(i % 4)
+				}))
+			}
+			c.submit(bench.job)
+			eval := c.evaluate(bench.job.ID, event.TriggerJobRegister)
+			b.ReportAllocs()
+			b.ResetTimer()
+			placed := 0
+			for b.Loop() {
+				placed += len(Schedule(c.state, eval).Groups[0].Placements)
+			}
+			b.ReportMetric(float64(placed)/b.Elapsed().Seconds(), "placements/s")
+		})
+	}
+}
