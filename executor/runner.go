@@ -447,7 +447,7 @@ func (r *runner) task(name string, start uint64) (*driver.Task, driver.Driver, e
 		return nil, nil, driver.Unrecoverable{Err: err}
 	}
 	dirs := dirsOf(r.env.cfg.AllocDir, r.id, name)
-	if err := writePayload(dirs.local, job, t); err != nil {
+	if err := writePayload(dirs, job, t); err != nil {
 		return nil, nil, err
 	}
 	env := buildTaskEnv(envInput{
@@ -494,20 +494,22 @@ func canRun(group *event.TaskGroup, t *event.Task) error {
 }
 
 // writePayload gives a dispatched job's input to a task that wants it.
-func writePayload(local string, job *event.Job, t *event.Task) error {
+func writePayload(dirs taskDirs, job *event.Job, t *event.Task) error {
 	if t.DispatchPayload == nil || t.DispatchPayload.File == "" {
 		return nil
 	}
-	root, err := os.OpenRoot(local)
+	if !filepath.IsLocal(t.DispatchPayload.File) {
+		return driver.Unrecoverable{Err: fmt.Errorf("payload file %q is not inside the task's local directory", t.DispatchPayload.File)}
+	}
+	// The task may have put links where its directories were: nothing is written outside of the allocation.
+	root, err := os.OpenRoot(dirs.alloc)
 	if err != nil {
 		return fmt.Errorf("write payload: %w", err)
 	}
 	defer root.Close()
-	file := filepath.Clean(t.DispatchPayload.File)
-	if dir := filepath.Dir(file); dir != "." {
-		if err := root.MkdirAll(dir, 0o777); err != nil {
-			return driver.Unrecoverable{Err: fmt.Errorf("write payload: %w", err)}
-		}
+	file := filepath.Join(t.Name, "local", t.DispatchPayload.File)
+	if err := root.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+		return driver.Unrecoverable{Err: fmt.Errorf("write payload: %w", err)}
 	}
 	if err := root.WriteFile(file, job.Payload, 0o644); err != nil {
 		return driver.Unrecoverable{Err: fmt.Errorf("write payload: %w", err)}
@@ -528,7 +530,7 @@ func giveTo(name, dir string) error {
 	if uid == os.Getuid() {
 		return nil
 	}
-	return os.Chown(dir, uid, gid)
+	return os.Lchown(dir, uid, gid) // a link in its place is not followed
 }
 
 // refresh shows others how things stand.

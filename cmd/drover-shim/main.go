@@ -49,10 +49,28 @@ func main() {
 				fmt.Fprintln(os.Stderr, "drover-shim: record failed start:", err)
 			}
 		}
-		wire.Write(agent, reply.Message())
+		answer := reply.Message()
+		if hopeless(err) {
+			answer.Add(wire.Hopeless, "1")
+		}
+		wire.Write(agent, answer)
 		os.Exit(1)
 	}
 	s.run(agent)
+}
+
+// hopeless reports whether the same order fails the same way next time: the program or the user is wrong, not the
+// machine short of something.
+func hopeless(err error) bool {
+	for _, e := range []error{
+		syscall.ENOENT, syscall.EACCES, syscall.EPERM, syscall.ENOEXEC, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP,
+		syscall.E2BIG, syscall.EINVAL, syscall.ENAMETOOLONG,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // begin reads the order, makes the state directory its own, and starts the task.

@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"drover/eventlog/event"
@@ -60,6 +59,9 @@ func (d *Driver) Start(_ context.Context, t *driver.Task) (driver.Running, error
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
 	p, err := shim.Start(d.Shim, t.StateDir, spec, marker(t)...)
+	if refused := (*shim.RefusedError)(nil); errors.As(err, &refused) {
+		return nil, driver.Unrecoverable{Err: err}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +89,7 @@ func (d *Driver) spec(t *driver.Task) (wire.Spec, error) {
 	}
 	path, err := lookup(t, command)
 	if err != nil {
-		return wire.Spec{}, err
+		return wire.Spec{}, driver.Unrecoverable{Err: err}
 	}
 	spec := wire.Spec{
 		Path: path, Args: append([]string{command}, args...), Dir: workDir,
@@ -105,7 +107,7 @@ func (d *Driver) spec(t *driver.Task) (wire.Spec, error) {
 	slices.Sort(spec.Env)
 	if t.User != "" {
 		if err := setUser(&spec, t.User); err != nil {
-			return wire.Spec{}, err
+			return wire.Spec{}, driver.Unrecoverable{Err: err}
 		}
 	}
 	return spec, nil
@@ -116,25 +118,44 @@ func lookup(t *driver.Task, command string) (string, error) {
 	if filepath.IsAbs(command) {
 		return command, nil
 	}
-	for _, dir := range []string{t.LocalDir, t.TaskDir} {
-		path := filepath.Join(dir, command)
-		if rel, err := filepath.Rel(dir, path); err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
-			continue
-		}
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			if info.Mode().Perm()&0o111 == 0 {
-				if err := os.Chmod(path, info.Mode().Perm()|0o555); err != nil {
-					return "", fmt.Errorf("make %s executable: %w", path, err)
-				}
-			}
-			return path, nil
-		}
+	if path, err := lookupOwn(t, command); path != "" || err != nil {
+		return path, err
 	}
 	path, err := exec.LookPath(command)
 	if err != nil {
 		return "", fmt.Errorf("find program %q: %w", command, errors.Unwrap(err))
 	}
 	return filepath.Abs(path)
+}
+
+// lookupOwn looks in the task's own directories and makes what it finds executable. Links that lead out of the
+// allocation are not followed: the mode of a file elsewhere is not the task's to change.
+func lookupOwn(t *driver.Task, command string) (string, error) {
+	root, err := os.OpenRoot(filepath.Dir(t.TaskDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("find program %q: %w", command, err)
+	}
+	defer root.Close()
+	task := filepath.Base(t.TaskDir)
+	for _, name := range []string{filepath.Join(task, "local", command), filepath.Join(task, command)} {
+		if !filepath.IsLocal(command) {
+			break
+		}
+		info, err := root.Stat(name)
+		if err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		if info.Mode().Perm()&0o111 == 0 {
+			if err := root.Chmod(name, info.Mode().Perm()|0o555); err != nil {
+				return "", fmt.Errorf("make program %q executable: %w", command, err)
+			}
+		}
+		return filepath.Join(root.Name(), name), nil
+	}
+	return "", nil
 }
 
 // setUser makes the task run as a user of the machine, with all its groups.

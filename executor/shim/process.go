@@ -27,6 +27,11 @@ var (
 	ErrEnded = errors.New("task has ended")
 )
 
+// RefusedError says that the shim works, and that the program cannot be run however often it is tried.
+type RefusedError struct{ Reason string }
+
+func (e *RefusedError) Error() string { return "failed to launch command: " + e.Reason }
+
 // Process is one start of one task.
 type Process struct {
 	dir    string
@@ -60,13 +65,20 @@ func Start(binary, dir string, spec wire.Spec, marker ...string) (*Process, erro
 		conn.Close()
 		return nil, err
 	}
-	cmd := exec.Command(binary, dir)
-	cmd.Env = []string{}
-	cmd.Dir = dir
-	cmd.Stderr = log
-	cmd.ExtraFiles = []*os.File{theirs}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	err = cmd.Start()
+	var cmd *exec.Cmd
+	for range busyRetries {
+		cmd = exec.Command(binary, dir)
+		cmd.Env = []string{}
+		cmd.Dir = dir
+		cmd.Stderr = log
+		cmd.ExtraFiles = []*os.File{theirs}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		// Another goroutine that forked while the binary was written may hold it open for a moment.
+		if err = cmd.Start(); !errors.Is(err, syscall.ETXTBSY) {
+			break
+		}
+		time.Sleep(busyPause)
+	}
 	theirs.Close()
 	log.Close()
 	if err != nil {
@@ -81,10 +93,12 @@ func Start(binary, dir string, spec wire.Spec, marker ...string) (*Process, erro
 		answer, err = wire.Read(conn)
 	}
 	if err == nil && answer.Has("end") {
-		err = errors.New(answer.Get("error"))
 		cmd.Wait()
 		conn.Close()
-		return nil, err
+		if answer.Has(wire.Hopeless) {
+			return nil, &RefusedError{answer.Get("error")}
+		}
+		return nil, fmt.Errorf("failed to launch command: %s", answer.Get("error"))
 	}
 	if err != nil {
 		cmd.Process.Kill()

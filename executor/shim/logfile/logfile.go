@@ -7,12 +7,14 @@ package logfile
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // OvershootBytesMax is how far a file may grow beyond its size limit so that a line is not split.
@@ -67,7 +69,16 @@ func Path(dir, name string, index int) string {
 }
 
 func (w *Writer) open() error {
-	f, err := os.OpenFile(Path(w.dir, w.name, w.index), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
+	// The directory belongs to the task too. A link that it put in our way would have us write, with the agent's rights,
+	// wherever it leads.
+	path := Path(w.dir, w.name, w.index)
+	const flags = os.O_RDWR | os.O_CREATE | os.O_APPEND | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+	f, err := os.OpenFile(path, flags, 0o644)
+	if errors.Is(err, syscall.ELOOP) {
+		if err = os.Remove(path); err == nil {
+			f, err = os.OpenFile(path, flags|os.O_EXCL, 0o644)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("open log file: %w", err)
 	}

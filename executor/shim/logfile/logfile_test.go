@@ -3,6 +3,7 @@ package logfile
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -85,4 +86,29 @@ func TestRotation(t *testing.T) {
 			t.Fatalf("%d of %d bytes are there although no file was dropped", len(kept), written.Len())
 		}
 	})
+}
+
+// A link that the task laid where the next file is to be is replaced, not followed.
+func TestLinksAreNotFollowed(t *testing.T) {
+	dir, target := t.TempDir(), filepath.Join(t.TempDir(), "precious")
+	if err := os.WriteFile(target, []byte("precious"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w, err := Open(dir, "web.stdout", 4, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := os.Symlink(target, Path(dir, "web.stdout", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte("one\ntwo\n")); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(target); err != nil || string(b) != "precious" {
+		t.Errorf("the link's target holds %q, %v", b, err)
+	}
+	if b, err := os.ReadFile(Path(dir, "web.stdout", 1)); err != nil || string(b) != "two\n" {
+		t.Errorf("the second file holds %q, %v", b, err)
+	}
 }

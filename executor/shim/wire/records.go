@@ -25,6 +25,9 @@ const (
 	OpStop   = "stop"   // send "signal", wait "timeout" ns, then kill the whole tree; answered at once
 )
 
+// Hopeless stands in the answer to an order that will fail the same way however often it is tried.
+const Hopeless = "hopeless"
+
 // Spec is what the shim runs.
 type Spec struct {
 	Path string   // absolute path of the program
