@@ -17,7 +17,7 @@ func TestRawExecContract(t *testing.T) {
 	drivertest.Run(t, drivertest.Subject{
 		Driver:   func() driver.Driver { return &rawexec.Driver{Shim: shimBinary} },
 		Forever:  map[string]any{"command": "sleep", "args": []any{"1000"}},
-		Stubborn: map[string]any{"command": "/usr/bin/env", "args": []any{"--ignore-signal=TERM", "sleep", "1000"}},
+		Stubborn: sh("trap '' TERM; echo ready; exec sleep 1000"),
 		Ends:     func(code int) map[string]any { return sh("exit " + strconv.Itoa(code)) },
 		Invalid:  map[string]any{"command": "sleep", "no_such_option": true},
 	})
@@ -28,7 +28,7 @@ func TestFakeDriverContract(t *testing.T) {
 	drivertest.Run(t, drivertest.Subject{
 		Driver:   func() driver.Driver { return fakedriver.Driver{Machine: &machine} },
 		Forever:  map[string]any{},
-		Stubborn: map[string]any{"ignore_kill": true},
+		Stubborn: map[string]any{"ignore_kill": true, "stdout_string": "ready"},
 		Ends:     func(code int) map[string]any { return map[string]any{"run_for": "0s", "exit_code": code} },
 		Invalid:  map[string]any{"no_such_option": true},
 	})

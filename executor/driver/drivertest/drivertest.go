@@ -20,7 +20,7 @@ type Subject struct {
 	Driver func() driver.Driver
 	// Forever is the configuration of a task that runs until its kill signal ends it.
 	Forever map[string]any
-	// Stubborn is the configuration of a task that takes no notice of its kill signal.
+	// Stubborn is the configuration of a task that takes no notice of its kill signal and says so on its standard output.
 	Stubborn map[string]any
 	// Ends is the configuration of a task that ends at once with this exit code.
 	Ends func(code int) map[string]any
@@ -123,7 +123,8 @@ func Run(t *testing.T, s Subject) {
 		}
 	})
 	t.Run("stop by force", func(t *testing.T) {
-		_, r := start(t, s.Stubborn)
+		made, r := start(t, s.Stubborn)
+		untilOutput(ctx, t, filepath.Join(made.LogDir, "web.stdout.0"))
 		if err := r.Stop(ctx, 30*time.Millisecond, "SIGTERM"); err != nil {
 			t.Fatal(err)
 		}
@@ -251,4 +252,19 @@ func Run(t *testing.T, s Subject) {
 			}
 		}
 	})
+}
+
+// untilOutput waits until a task has said something.
+func untilOutput(ctx context.Context, t *testing.T, path string) {
+	t.Helper()
+	for {
+		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s stays empty", path)
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
 }
