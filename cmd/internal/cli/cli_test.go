@@ -106,7 +106,7 @@ func (a *fakeAgent) describe(r *http.Request, body []byte) string {
 	var req map[string]any
 	if json.Unmarshal(body, &req) == nil {
 		if job, ok := req["Job"].(map[string]any); ok {
-			req["Job"] = job["ID"] // the rest is the parser's
+			req["Job"] = fmt.Sprint(job["Namespace"], "/", job["ID"]) // the rest is the parser's
 		}
 		short, _ := json.Marshal(req)
 		line += "\n" + string(short)
@@ -264,7 +264,7 @@ func parseJobJSON(s JobSource) (*ParsedJob, error) {
 	if err := json.Unmarshal(s.Body, &job); err != nil {
 		return nil, fmt.Errorf("%s:1,1-2: %w", s.Path, err)
 	}
-	parsed := &ParsedJob{Job: &job, Submission: &event.JobSubmission{Source: "text", Format: "hcl2", VariableFlags: map[string]string{}}}
+	parsed := &ParsedJob{Job: &job, NamespaceWritten: job.Namespace != "", RegionWritten: job.Region != "", Submission: &event.JobSubmission{Source: "text", Format: "hcl2", VariableFlags: map[string]string{}}}
 	for _, v := range s.Vars {
 		name, value, _ := strings.Cut(v, "=")
 		parsed.Submission.VariableFlags[name] = value

@@ -78,10 +78,7 @@ func (in *invocation) jobRun(path string, o runOptions) int {
 		in.ui.Output(string(body))
 		return 0
 	}
-	c = c.InNamespace(job.Namespace)
-	if job.Region != event.GlobalRegion {
-		c = c.InRegion(job.Region)
-	}
+	c = file.destination(c)
 	req := &apiclient.JobRegisterRequest{
 		Job: job, PreserveCounts: o.preserveCounts, PreserveResource: o.preserveResources, EvalPriority: o.evalPriority, Submission: file.Submission,
 	}
@@ -163,10 +160,7 @@ func (in *invocation) jobValidate(path string, o jobFileOptions) int {
 	if err != nil {
 		return in.fail("Error getting job struct: %s", err)
 	}
-	c = c.InNamespace(file.Job.Namespace)
-	if file.Job.Region != event.GlobalRegion {
-		c = c.InRegion(file.Job.Region)
-	}
+	c = file.destination(c)
 	resp, err := c.ValidateJob(in.ctx, file.Job)
 	if apiclient.IsConnectError(err) {
 		in.ui.Warn("Could not reach a server, so the job is validated here alone.")

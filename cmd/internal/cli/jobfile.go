@@ -6,6 +6,9 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"drover/cmd/internal/apiclient"
+	"drover/eventlog/event"
 )
 
 // jobFileMax bounds a job file, in bytes: more than any person writes, and what
@@ -55,6 +58,20 @@ func (in *invocation) parseJobFile(path string, o jobFileOptions) (*ParsedJob, e
 		return nil, fmt.Errorf("Error parsing job file from %s:\n%w", path, err)
 	}
 	return job, nil
+}
+
+// destination is where the job goes: what the file says of namespace and region
+// counts more than flags and environment.
+func (j *ParsedJob) destination(c *apiclient.Client) *apiclient.Client {
+	if j.NamespaceWritten {
+		c = c.InNamespace(j.Job.Namespace)
+	} else {
+		j.Job.Namespace = c.Namespace()
+	}
+	if j.RegionWritten && j.Job.Region != event.GlobalRegion { // "global" is wherever it is sent
+		c = c.InRegion(j.Job.Region)
+	}
+	return c
 }
 
 func (in *invocation) readJobFile(path string) ([]byte, error) {

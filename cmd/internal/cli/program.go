@@ -65,7 +65,12 @@ type VarFile struct {
 type ParsedJob struct {
 	Job        *event.Job
 	Warnings   []string
-	Submission *event.JobSubmission // the text, for the servers to keep
+	Submission *event.JobSubmission // the text, for the servers to keep; nil = not kept
+
+	// Whether the file itself names a namespace and a region, which then count
+	// more than flags and environment.
+	NamespaceWritten bool
+	RegionWritten    bool
 }
 
 // Verification is the outcome of checking a log.
