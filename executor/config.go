@@ -27,9 +27,12 @@ type Config struct {
 	Servers []string
 	// Connection replaces the HTTP connection to Servers; for tests and for an agent inside a server's process.
 	Connection Connection
-	// Dev makes an agent whose tasks end with it: Run destroys all allocations before it returns, and no identity is kept.
+	// Dev makes an agent whose tasks end with it: Run destroys all allocations before it returns. Whoever made StateDir and
+	// AllocDir removes them.
 	Dev bool
 
+	// Version is drover's own version, shown as the node attribute drover.version; "" is "dev".
+	Version string
 	// Name is the node's name; "" is the host name.
 	Name string
 	// Region is what tasks see as NOMAD_REGION; "" is "global".
@@ -139,6 +142,7 @@ func (c Config) withDefaults() Config {
 			*s = otherwise
 		}
 	}
+	or(&c.Version, "dev")
 	or(&c.Region, event.GlobalRegion)
 	or(&c.Datacenter, "dc1")
 	or(&c.NodePool, "default")

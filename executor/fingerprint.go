@@ -24,9 +24,6 @@ import (
 // constraints.
 const compatibleVersion = "2.0.5"
 
-// Version is drover's own version, shown as the node attribute drover.version. The build sets it.
-var Version = "0.1.0-dev"
-
 func (h HostSources) withDefaults() HostSources {
 	if h.Root == nil {
 		h.Root = os.DirFS("/")
@@ -85,7 +82,7 @@ func fingerprint(ctx context.Context, cfg *Config, id event.ID, drivers []driver
 	a := n.Attributes
 	a["unique.hostname"] = hostname
 	a["nomad.version"] = compatibleVersion
-	a["drover.version"] = Version
+	a["drover.version"] = cfg.Version
 	a["nomad.service_discovery"] = "true"
 	if cfg.HTTPAdvertise != "" {
 		a["unique.advertise.address"] = cfg.HTTPAdvertise

@@ -29,8 +29,11 @@ func newOutbox() *outbox {
 // add takes what changed of an allocation. A change of client status is due soon, anything else later.
 func (b *outbox) add(d event.AllocDelta, now time.Time) {
 	wait := eventWindow
-	if b.known[d.ID] != d.Client {
-		b.known[d.ID] = d.Client
+	known, ok := b.known[d.ID]
+	if !ok {
+		known = event.ClientPending // what servers take a new allocation for: its first news can wait for a better one
+	}
+	if b.known[d.ID] = d.Client; known != d.Client {
 		wait = urgentWindow
 	}
 	if due := now.Add(wait); b.due.IsZero() || due.Before(b.due) {

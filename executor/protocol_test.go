@@ -192,6 +192,25 @@ func TestStoppedBeforeItCame(t *testing.T) {
 	}
 }
 
+// An allocation that the servers gave up while they could not see the node is ended when it is seen again.
+func TestGivenUpAllocationIsEnded(t *testing.T) {
+	s, m := newFakeServer(t), new(fakedriver.Machine)
+	startAgent(t, fakeConfig(t, s, m))
+	id := s.place(fakeJob(map[string]any{}))
+	s.untilStatus(id, event.ClientRunning)
+	s.update(func() {
+		s.index++
+		o := s.orders[id]
+		o.KnownTerminal, o.ClientStatus, o.ModifyIndex = true, event.ClientLost, s.index
+		s.orders[id] = o
+	})
+	s.cut()
+	s.untilStatus(id, event.ClientComplete)
+	if running := m.Running(); len(running) != 0 {
+		t.Errorf("%v runs", running)
+	}
+}
+
 // The start took place and only the answer was lost: it is found, not repeated.
 func TestLostStartAnswer(t *testing.T) {
 	s, m := newFakeServer(t), new(fakedriver.Machine)

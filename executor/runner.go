@@ -186,7 +186,8 @@ func (r *runner) takeOrder(o observation, what obsOrder) {
 	}
 	r.order = what.order
 	r.mu.Unlock()
-	if what.order.Desired != event.DesiredRun {
+	if what.order.Desired != event.DesiredRun || what.order.KnownTerminal {
+		// What the servers hold for ended, because they had lost sight of this node, has a successor somewhere.
 		r.step(o, obsStop{})
 		return
 	}

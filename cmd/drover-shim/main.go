@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -25,8 +24,6 @@ import (
 const prSetChildSubreaper = 36
 
 func main() {
-	// A shim allocates next to nothing after its start, so a small heap costs no time.
-	debug.SetGCPercent(20)
 	// Caught and dropped, not ignored: a task inherits "ignored", also when the agent was started that way by a shell's &
 	// or nohup, and its kill signal would have no effect.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
@@ -229,20 +226,19 @@ func (s *shim) reap() {
 func (s *shim) killTree() {
 	self := os.Getpid()
 	for {
-		left := 0
-		for _, p := range proctree.Descendants(proctree.All(), self) {
-			if !p.Zombie {
-				left++
-				syscall.Kill(p.PID, syscall.SIGKILL)
-			}
-		}
 		for { // reap what died
-			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err != nil || pid <= 0 {
+			pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+			if errors.Is(err, syscall.ECHILD) {
+				return // whoever is left below would be a child, or the child of one
+			}
+			if pid <= 0 && !errors.Is(err, syscall.EINTR) {
 				break
 			}
 		}
-		if left == 0 {
-			return
+		for _, p := range proctree.Descendants(proctree.All(), self) {
+			if !p.Zombie {
+				syscall.Kill(p.PID, syscall.SIGKILL)
+			}
 		}
 		time.Sleep(killPause)
 	}

@@ -350,6 +350,24 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
+// A drover that was built by the Makefile carries a shim that runs; another says how to get one.
+func TestExtractCarriedShim(t *testing.T) {
+	path, err := Extract(t.TempDir())
+	if errors.Is(err, ErrNotBuilt) {
+		if !strings.Contains(err.Error(), "make build") {
+			t.Errorf("error %v does not say what to do", err)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var exit *exec.ExitError
+	if err := exec.Command(path).Run(); !errors.As(err, &exit) || exit.ExitCode() != 2 {
+		t.Errorf("the shim without arguments: %v", err)
+	}
+}
+
 func TestExtract(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "bin")
 	path, err := install(dir, []byte("#!/bin/sh\n"))
