@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
+	"sync"
 	"time"
 
 	"drover/eventlog/event"
@@ -111,10 +113,12 @@ type Result struct {
 type Committer struct {
 	cfg   CommitterConfig
 	queue chan *waiting
+	ended chan struct{} // closed when Run has answered everything and returned
 
 	// The rest belongs to the goroutine of Run.
-	state   *projections.State // the committed head, while leading
-	carried *waiting           // taken off the queue, but it did not fit into the last append
+	state    *projections.State // the committed head, while leading
+	carried  *waiting           // taken off the queue, but it did not fit into the last append
+	settling sync.WaitGroup     // goroutines that find out what became of an append
 }
 
 type waiting struct {
@@ -130,7 +134,7 @@ type answer struct {
 
 // NewCommitter makes a committer; Run sets it going.
 func NewCommitter(cfg CommitterConfig) *Committer {
-	return &Committer{cfg: cfg, queue: make(chan *waiting, queueCommandsMax)}
+	return &Committer{cfg: cfg, queue: make(chan *waiting, queueCommandsMax), ended: make(chan struct{})}
 }
 
 // Do has a command decided and committed, and waits for the answer: a Result
@@ -146,58 +150,72 @@ func (c *Committer) Do(ctx context.Context, cmd Command) (Result, error) {
 	default:
 		return Result{}, ErrBusy
 	}
+	var a answer
 	select {
-	case a := <-w.answer:
-		if a.err == nil && a.repeats.Last != 0 {
-			records, err := c.records(ctx, a.repeats.First, a.repeats.Last)
-			if err != nil {
-				return Result{}, fmt.Errorf("read what command %v did the first time: %w", cmd.ID, err)
-			}
-			a.result.Records = records
-		}
-		return a.result, a.err
+	case a = <-w.answer:
 	case <-ctx.Done():
 		return Result{}, fmt.Errorf("%w (%w)", ErrUnknownOutcome, ctx.Err())
+	case <-c.ended:
+		// All that was begun has been answered.
+		select {
+		case a = <-w.answer:
+		default:
+			return Result{}, ErrNoLeader
+		}
 	}
+	if a.err == nil && a.repeats.Last != 0 {
+		records, err := c.records(ctx, a.repeats.First, a.repeats.Last)
+		if err != nil {
+			return Result{}, fmt.Errorf("%w: read what command %v did the first time: %w", ErrUnknownOutcome, cmd.ID, err)
+		}
+		a.result.Records = records
+	}
+	return a.result, a.err
 }
 
 func (w *waiting) reply(result Result, err error) { w.answer <- answer{result: result, err: err} }
 
 // Run commits while this server leads, and refuses while it does not, until ctx
-// ends. It returns an error only when the log or the fold cannot go on.
+// ends. It returns an error only when the log or the fold cannot go on. It runs
+// once: afterwards every command is told that there is no leader here.
 func (c *Committer) Run(ctx context.Context) error {
-	defer c.drain(ErrNoLeader)
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		cancel()
+		c.settling.Wait()
+		c.drain(ErrNoLeader)
+		close(c.ended)
+	}()
+	idle := time.Now() // since when no epoch has been open here
 	for ctx.Err() == nil {
+		if time.Since(idle) >= noLeaderWait {
+			c.drain(ErrNoLeader)
+			idle = time.Now()
+		}
 		leads, changed := c.cfg.Log.Leads()
-		if leads {
-			if err := c.lead(ctx); err != nil {
-				return err
-			}
+		if !leads {
+			c.rest(ctx, changed, noLeaderWait-time.Since(idle))
 			continue
 		}
-		if err := c.rest(ctx, changed); err != nil {
-			return nil
+		served, err := c.lead(ctx)
+		if err != nil {
+			return err
+		}
+		if served {
+			idle = time.Now()
 		}
 	}
 	return nil
 }
 
-// noLeaderWait is how long a command waits for this server to lead, or to learn
-// that it does not, before it is told so. Elections take less.
-const noLeaderWait = 5 * time.Second
-
-// rest waits for a change of leadership. Commands wait too, for a while.
-func (c *Committer) rest(ctx context.Context, changed <-chan struct{}) error {
-	timer := time.NewTimer(noLeaderWait)
+// rest waits for a change of leadership, for at most so long.
+func (c *Committer) rest(ctx context.Context, changed <-chan struct{}, atMost time.Duration) {
+	timer := time.NewTimer(atMost)
 	defer timer.Stop()
 	select {
 	case <-changed:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
 	case <-timer.C:
-		c.drain(ErrNoLeader)
-		return nil
 	}
 }
 
@@ -219,26 +237,32 @@ func (c *Committer) drain(err error) {
 
 // lead is one epoch: take over the store, fold to the confirmed head, open the
 // epoch in the log, and commit until leadership is lost or an append's outcome
-// is unknown. It returns an error only when the fold cannot go on.
-func (c *Committer) lead(ctx context.Context) error {
+// is unknown. It reports whether the epoch was opened, and returns an error only
+// when the fold cannot go on.
+func (c *Committer) lead(ctx context.Context) (served bool, err error) {
 	state, giveUp, err := c.cfg.Store.Own(ctx)
 	if err != nil {
-		return nil
+		return false, nil
 	}
 	defer giveUp()
-	head, err := c.cfg.Log.Barrier(ctx)
+	head, err := c.confirm(ctx)
 	if err != nil {
-		c.cfg.Logger.Warn("cannot confirm the head of the log", "error", err)
-		c.pause(ctx)
-		return nil
+		if ctx.Err() == nil {
+			c.cfg.Logger.Warn("cannot confirm the head of the log", "error", err)
+			c.pause(ctx)
+		}
+		return false, nil
 	}
 	if c.state, err = c.foldTo(ctx, state, head.Index); err != nil {
-		return err
+		if ctx.Err() != nil {
+			err = nil
+		}
+		return false, err
 	}
 	epoch := c.state.Epoch() + 1
 	if opened := c.openEpoch(ctx, epoch); !opened {
 		c.pause(ctx)
-		return nil
+		return false, nil
 	}
 	c.cfg.Logger.Info("committing", "epoch", epoch, "index", c.state.Index())
 	if h := c.cfg.Hooks.Leading; h != nil {
@@ -250,7 +274,7 @@ func (c *Committer) lead(ctx context.Context) error {
 	for {
 		leads, changed := c.cfg.Log.Leads()
 		if !leads {
-			return nil
+			return true, nil
 		}
 		first := c.carried
 		c.carried = nil
@@ -260,13 +284,21 @@ func (c *Committer) lead(ctx context.Context) error {
 			case <-changed:
 				continue
 			case <-ctx.Done():
-				return nil
+				return true, nil
 			}
 		}
 		if !c.commit(ctx, first) {
-			return nil
+			return true, nil
 		}
 	}
+}
+
+// confirm is a barrier that gives up after a while: a server that cannot reach a
+// majority must tell so to those who wait.
+func (c *Committer) confirm(ctx context.Context) (Position, error) {
+	ctx, cancel := context.WithTimeout(ctx, noLeaderWait)
+	defer cancel()
+	return c.cfg.Log.Barrier(ctx)
 }
 
 // pause keeps a failing start of an epoch from spinning.
@@ -288,9 +320,6 @@ func (c *Committer) foldTo(ctx context.Context, state *projections.State, index 
 	for state.Index() < index {
 		entries, err := tail.Next(ctx)
 		if err != nil {
-			if ctx.Err() != nil {
-				return state, nil
-			}
 			return state, fmt.Errorf("fold the log from %d: %w", state.Index()+1, err)
 		}
 		draft := projections.NewDraft(state)
@@ -316,9 +345,7 @@ func (c *Committer) foldTo(ctx context.Context, state *projections.State, index 
 // come into the log any more.
 func (c *Committer) openEpoch(ctx context.Context, epoch uint64) bool {
 	now := c.cfg.Now()
-	if last := c.state.Time(); last != 0 && now.Sub(time.Unix(0, last)) > clockAheadMax {
-		c.cfg.Logger.Error("this server's clock is far ahead of the log's last record; set it right",
-			"clock", now.UTC(), "last_record", time.Unix(0, last).UTC())
+	if c.clockIsAhead(now) {
 		return false
 	}
 	var facts []Decided
@@ -337,8 +364,12 @@ func (c *Committer) openEpoch(ctx context.Context, epoch uint64) bool {
 	if err != nil {
 		panic(fmt.Sprintf("open epoch %d: %v", epoch, err))
 	}
-	b.add(records, entries)
-	outcome, err := c.cfg.Log.Append(ctx, b.after, b.entries)
+	if err := b.apply(records, entries); err != nil {
+		panic(fmt.Sprintf("open epoch %d: %v", epoch, err))
+	}
+	opening, cancel := context.WithTimeout(ctx, noLeaderWait)
+	defer cancel()
+	outcome, err := c.cfg.Log.Append(opening, b.after, b.entries)
 	if outcome != Committed {
 		c.cfg.Logger.Warn("cannot open the epoch", "epoch", epoch, "error", err)
 		return false
@@ -348,10 +379,27 @@ func (c *Committer) openEpoch(ctx context.Context, epoch uint64) bool {
 	return true
 }
 
+// clockIsAhead reports, and says in the server's own log, that the clock is so
+// far ahead that a record stamped with it would spoil the time of all later ones.
+func (c *Committer) clockIsAhead(now time.Time) bool {
+	last := c.state.Time()
+	if last == 0 || now.Sub(time.Unix(0, last)) <= clockAheadMax {
+		return false
+	}
+	c.cfg.Logger.Error("this server's clock is far ahead of the log's last record; set it right",
+		"clock", now.UTC(), "last_record", time.Unix(0, last).UTC())
+	return true
+}
+
 // commit makes one append out of the first command and what has queued up
 // behind it. It returns false when the epoch is over.
 func (c *Committer) commit(ctx context.Context, first *waiting) bool {
-	b := c.newBatch(c.cfg.Now())
+	now := c.cfg.Now()
+	if c.clockIsAhead(now) {
+		c.carried = first
+		return false
+	}
+	b := c.newBatch(now)
 	began := time.Now()
 	for w := first; w != nil; w = c.nextWaiting(b) {
 		if !b.take(w) {
@@ -366,7 +414,7 @@ func (c *Committer) commit(ctx context.Context, first *waiting) bool {
 		if len(b.answers) == 0 {
 			return true
 		}
-		head, err := c.cfg.Log.Barrier(ctx)
+		head, err := c.confirm(ctx)
 		if err != nil || head != b.after {
 			c.requeue(b)
 			return false
@@ -390,7 +438,7 @@ func (c *Committer) commit(ctx context.Context, first *waiting) bool {
 		return false
 	default:
 		c.cfg.Logger.Warn("outcome of append unknown; reading it from the log", "after", b.after.Index, "error", err)
-		go c.settle(ctx, b)
+		c.settling.Go(func() { c.settle(ctx, b) })
 		return false
 	}
 }
@@ -513,7 +561,11 @@ func (b *batch) take(w *waiting) bool {
 		b.answers = append(b.answers, decidedAnswer{waiting: w, index: known.Last, repeats: known})
 		return true
 	}
-	decided, rejection := Decide(state, b.stamp, cmd)
+	decided, rejection, err := b.decide(state, cmd)
+	if err != nil {
+		b.answers = append(b.answers, decidedAnswer{waiting: w, err: err})
+		return true
+	}
 	if rejection != nil {
 		b.answers = append(b.answers, decidedAnswer{waiting: w, err: rejection})
 		return true
@@ -546,7 +598,23 @@ func (b *batch) take(w *waiting) bool {
 	return true
 }
 
+// decide is Decide, with a bug in it turned into the refusal of the one command
+// that met it. Nothing has been touched by then.
+func (b *batch) decide(state *projections.State, cmd *Command) (decided []Decided, rejection *Rejection, err error) {
+	defer func() {
+		if bug := recover(); bug != nil {
+			b.logger.Error("a command cannot be decided; it is refused", "body", fmt.Sprintf("%T", cmd.Body), "bug", bug, "stack", string(debug.Stack()))
+			err = fmt.Errorf("internal error: the command was refused because it cannot be decided: %v", bug)
+		}
+	}()
+	decided, rejection = Decide(state, b.stamp, cmd)
+	return decided, rejection, nil
+}
+
 // encode turns decided events into records and entries that follow the draft.
+// The records are those that every other server will read, decoded from the very
+// bytes: whatever does not survive the encoding (what the log does not carry, nil
+// or empty) is gone here too, and what could not be read is not written.
 func (b *batch) encode(cmd *Command, decided []Decided) ([]*event.Record, [][]byte, error) {
 	state := b.draft.State()
 	index, previous := state.Index(), state.Hash()
@@ -566,6 +634,9 @@ func (b *batch) encode(cmd *Command, decided []Decided) ([]*event.Record, [][]by
 		if err != nil {
 			return nil, nil, err
 		}
+		if r, err = event.DecodeRecord(entry); err != nil {
+			return nil, nil, err
+		}
 		r.Hash, r.Size = b.chain(previous, index, entry), len(entry)
 		previous = r.Hash
 		records[i], entries[i] = r, entry
@@ -573,24 +644,13 @@ func (b *batch) encode(cmd *Command, decided []Decided) ([]*event.Record, [][]by
 	return records, entries, nil
 }
 
-func (b *batch) add(records []*event.Record, entries [][]byte) {
-	for _, r := range records {
-		b.draft.Apply(r)
-	}
-	b.records = append(b.records, records...)
-	b.entries = append(b.entries, entries...)
-	for _, entry := range entries {
-		b.bytes += len(entry)
-	}
-}
-
-// apply is add for a command that a bug may have made impossible to fold: such a
-// command is refused before anything of it is written, and the draft is made
-// anew without it.
+// apply folds a command's records into the draft. A bug may have made them
+// impossible to fold: such a command is refused before anything of it is
+// written, and the draft is made anew without it.
 func (b *batch) apply(records []*event.Record, entries [][]byte) (err error) {
 	defer func() {
 		if bug := recover(); bug != nil {
-			b.logger.Error("a decided command cannot be folded; it is refused", "bug", bug)
+			b.logger.Error("a decided command cannot be folded; it is refused", "bug", bug, "stack", string(debug.Stack()))
 			draft := projections.NewDraft(b.base)
 			for _, r := range b.records {
 				draft.Apply(r)
@@ -599,11 +659,10 @@ func (b *batch) apply(records []*event.Record, entries [][]byte) (err error) {
 			err = fmt.Errorf("internal error: the command was refused because it cannot be folded: %v", bug)
 		}
 	}()
-	before := b.records
 	for _, r := range records {
 		b.draft.Apply(r)
 	}
-	b.records = append(before, records...)
+	b.records = append(b.records, records...)
 	b.entries = append(b.entries, entries...)
 	for _, entry := range entries {
 		b.bytes += len(entry)

@@ -24,6 +24,10 @@ const (
 	// at once instead of waiting beyond its deadline.
 	queueCommandsMax = 16384
 
+	// noLeaderWait is how long a command waits for this server to lead, or to
+	// learn that it does not, before it is told so. Elections take less.
+	noLeaderWait = 5 * time.Second
+
 	// clockAheadMax is how far the server's clock may be ahead of the last
 	// record. A clock beyond that is wrong, and a record stamped with it would
 	// push every later record's time with it for good.
