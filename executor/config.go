@@ -31,7 +31,7 @@ type Config struct {
 	// AllocDir removes them.
 	Dev bool
 
-	// Version is drover's own version, shown as the node attribute drover.version; "" is "dev".
+	// Version is drover's own version, shown as the node attribute drover.version; "" is [Version].
 	Version string
 	// Name is the node's name; "" is the host name.
 	Name string
@@ -142,7 +142,7 @@ func (c Config) withDefaults() Config {
 			*s = otherwise
 		}
 	}
-	or(&c.Version, "dev")
+	or(&c.Version, Version)
 	or(&c.Region, event.GlobalRegion)
 	or(&c.Datacenter, "dc1")
 	or(&c.NodePool, "default")

@@ -24,6 +24,9 @@ import (
 // constraints.
 const compatibleVersion = "2.0.5"
 
+// Version is drover's own version, which the build may set. It is what [Config.Version] is when it is empty.
+var Version = "0.1.0-dev"
+
 func (h HostSources) withDefaults() HostSources {
 	if h.Root == nil {
 		h.Root = os.DirFS("/")

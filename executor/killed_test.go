@@ -204,6 +204,9 @@ func TestKilledWhileStarting(t *testing.T) {
 		s.untilStatus(id, event.ClientRunning)
 	}
 	for _, id := range ids {
+		if got, want := s.history(id, "main"), "Received, Task Setup, Started"; !strings.HasSuffix(got, "Task Setup, Started") {
+			t.Errorf("history of %s is %s, want %s", id.Short(), got, want)
+		}
 		found, err := filepath.Glob(filepath.Join(marks, id.String()+".*"))
 		if err != nil || len(found) > 1 {
 			t.Errorf("allocation %s was started %d times, %v", id, len(found), err)

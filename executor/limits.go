@@ -41,6 +41,9 @@ const (
 	driverRetryMin = 5 * time.Second
 	driverRetryMax = 2 * time.Minute
 
+	// lockWait is how long a new agent waits for the state directory of one that has just died, looking every lockPause.
+	lockWait  = time.Second
+	lockPause = 10 * time.Millisecond
 	// stateFileBytesMax bounds what is read as a state file; a job is at most a few MB.
 	stateFileBytesMax = 64 << 20
 	// inboxLength lets bursts of observations in without blocking who saw them.

@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -58,15 +59,11 @@ func (b *outbox) add(d event.AllocDelta, now time.Time) {
 	}
 }
 
-// mergeEvents appends what is newer than old. Times of one task's events strictly grow.
-func mergeEvents(old, more []event.TaskEvent) []event.TaskEvent {
-	merged := slices.Clone(old)
-	for _, e := range more {
-		if n := len(merged); n == 0 || e.Time > merged[n-1].Time {
-			merged = append(merged, e)
-		}
-	}
-	return merged
+// mergeEvents is all events of both, in order. Times of one task's events strictly grow, so they tell them apart.
+func mergeEvents(a, b []event.TaskEvent) []event.TaskEvent {
+	merged := slices.Concat(a, b)
+	slices.SortStableFunc(merged, func(x, y event.TaskEvent) int { return cmp.Compare(x.Time, y.Time) })
+	return slices.CompactFunc(merged, func(x, y event.TaskEvent) bool { return x.Time == y.Time })
 }
 
 // becomeReady makes the next report, due at once, say that the agent is ready.
