@@ -110,10 +110,13 @@ func counts(job *projections.Job, a *projections.Allocation) bool {
 	if !a.Client.Terminal() {
 		return true
 	}
+	if a.CreateIndex < job.CreateIndex {
+		return false // it ended for a job of the same name that was purged
+	}
 	if job.Spec.Job.Type != event.JobTypeBatch {
 		return a.Client == event.ClientFailed
 	}
-	if a.JobVersion != job.Version || a.SpecHash != job.SpecHash || a.CreateIndex < job.CreateIndex {
+	if a.JobVersion != job.Version || a.SpecHash != job.SpecHash {
 		return false
 	}
 	return a.Client == event.ClientComplete || a.Client == event.ClientFailed
@@ -123,6 +126,7 @@ func counts(job *projections.Job, a *projections.Allocation) bool {
 func (g *groupChanges) settle(versions *versionChanges, stays func(*projections.Allocation) bool) {
 	slices.SortFunc(g.present, byName)
 	slices.SortFunc(g.lost, byName)
+	g.dropNamesakes()
 
 	// Too many: the highest names go first. What has ended cannot be stopped.
 	for i := len(g.present) - 1; i >= 0 && len(g.present) > g.group.Count; i-- {
@@ -168,6 +172,27 @@ func (g *groupChanges) settle(versions *versionChanges, stays func(*projections.
 			missing--
 		}
 	}
+}
+
+// dropNamesakes leaves one of each name: a name stands for one place. What ended
+// gives way to what runs, and an older one to a newer one.
+func (g *groupChanges) dropNamesakes() {
+	kept := g.present[:0]
+	for _, a := range g.present {
+		if n := len(kept); n > 0 && kept[n-1].NameIndex == a.NameIndex {
+			older := kept[n-1]
+			if a.Client.Terminal() && !older.Client.Terminal() {
+				continue
+			}
+			if !older.Client.Terminal() {
+				g.unneeded = append(g.unneeded, older)
+			}
+			kept[n-1] = a
+			continue
+		}
+		kept = append(kept, a)
+	}
+	g.present = kept
 }
 
 // byName orders allocations of one group by name, older ones of the same name first.
