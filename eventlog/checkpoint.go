@@ -118,11 +118,11 @@ func (c *Checkpoints) save(meta CheckpointMeta, body io.Reader, name string) (_ 
 	if err != nil {
 		return meta, errors.Join(err, f.Close())
 	}
-	out := io.MultiWriter(f, all)
+	out := io.MultiWriter(all, f) // the file last: a vfs.File may scribble over what it was given
 	_, err = out.Write(append(header, '\n'))
 	if err == nil {
 		var n int64
-		n, err = io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(out, sum)}, struct{ io.Reader }{body}, make([]byte, 256<<10))
+		n, err = io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(sum, out)}, struct{ io.Reader }{body}, make([]byte, 256<<10))
 		meta.Bytes = uint64(n)
 	}
 	got := Hash(sum.Sum(nil))
