@@ -50,7 +50,8 @@ func loadRunner(env *runnerEnv, dir string) (*runner, error) {
 	state := new(allocState)
 	err = loadState(filepath.Join(dir, fileState), state)
 	if errors.Is(err, fs.ErrNotExist) {
-		return r, nil // the agent died right after it got the order
+		r.fresh = true // the agent died right after it got the order
+		return r, nil
 	}
 	if err != nil {
 		return nil, err
@@ -72,6 +73,9 @@ func loadRunner(env *runnerEnv, dir string) (*runner, error) {
 
 // restore finds out what became of the tasks while no agent ran. It is called before loop.
 func (r *runner) restore() {
+	if r.fresh {
+		r.handle(observation{At: time.Now(), What: obsReceived{}})
+	}
 	if r.state.ended() {
 		close(r.ended)
 		return
