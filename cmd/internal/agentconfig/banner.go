@@ -25,8 +25,8 @@ func Preamble(cfg Config) string {
 }
 
 // Banner is what the agent prints once it runs, after the Preamble and before
-// the log. extra adds lines, or replaces one of the same key; "Version" belongs
-// there, and "Node Id" on a server.
+// the log. extra adds lines, or replaces one of the same key; a server's "Node Id"
+// belongs there.
 func Banner(cfg Config, extra map[string]string) string {
 	a, l := cfg.Advertise, cfg.Bind
 	advertise := []string{"HTTP: " + a.HTTP}
@@ -42,6 +42,7 @@ func Banner(cfg Config, extra map[string]string) string {
 		"Log Level":       LevelWord(cfg.Log.Level.Level()),
 		"Region":          fmt.Sprintf("%s (DC: %s)", cfg.Region, cfg.Datacenter),
 		"Server":          strconv.FormatBool(cfg.Server.Enabled),
+		"Version":         cfg.Version,
 	}
 	maps.Copy(lines, extra)
 	var b strings.Builder

@@ -36,6 +36,10 @@ type Config struct {
 
 	RawExecEnabled bool // offer the raw_exec task driver
 
+	// Version is that of this program. Load leaves it empty; the agent command
+	// fills it in.
+	Version string
+
 	// Warnings are for the operator to read, one sentence each.
 	Warnings []string
 	// Sources are the files that were read, in order.

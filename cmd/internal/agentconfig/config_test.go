@@ -59,7 +59,8 @@ func TestFiles(t *testing.T) {
 					return "error: " + err.Error() + "\n"
 				}
 				if d.Cmd == "banner" {
-					return Preamble(cfg) + Banner(cfg, map[string]string{"Version": "0.1.0", "Node Id": "a1b2c3d4"}) + "end\n"
+					cfg.Version = "0.1.0"
+					return Preamble(cfg) + Banner(cfg, map[string]string{"Node Id": "a1b2c3d4"}) + "end\n"
 				}
 				return show(cfg)
 			}

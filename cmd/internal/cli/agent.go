@@ -44,6 +44,7 @@ func (in *invocation) agent(line *agentconfig.CommandLine) int {
 	if err != nil {
 		return in.fail("==> %s", err)
 	}
+	cfg.Version = in.p.Version
 	fmt.Fprint(in.ui.out, agentconfig.Preamble(cfg))
 
 	signal.Ignore(syscall.SIGPIPE)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,7 +20,9 @@ import (
 	"time"
 
 	"github.com/cockroachdb/datadriven"
+	hcli "github.com/hashicorp/cli"
 
+	"drover/cmd/internal/agentconfig"
 	"drover/eventlog/event"
 )
 
@@ -227,6 +230,7 @@ func (s *session) run(line string) string {
 	p := &Program{
 		Version: "0.1.0", Stdin: strings.NewReader(s.stdin), Stdout: &stdout, Stderr: &stderr, Terminal: s.tty,
 		ParseJob: parseJobJSON, ValidateJob: validateJob,
+		RunAgent: func(context.Context, agentconfig.Config, hcli.Ui) int { return 0 },
 		Environ: environ, Now: func() time.Time { return testNow }, Zone: time.UTC,
 	}
 	code := p.Run(words(line))

@@ -17,8 +17,8 @@ import (
 	"drover/eventlog/event"
 )
 
-// Program is the process as commands see it. Every field must be set, but for
-// the functions that a build leaves out.
+// Program is the process as commands see it. Every field must be set, but where
+// it says otherwise.
 type Program struct {
 	Version string // "1.2.3"
 
@@ -37,7 +37,7 @@ type Program struct {
 	// ValidateJob checks a job without a server. The error says what is wrong.
 	ValidateJob func(*event.Job) (warnings []string, err error)
 	// RunAgent runs an agent until ctx ends or it fails, and returns the exit
-	// code. ui is for what the agent prints before its log begins.
+	// code; nil = this program has no agent command. ui is for what the agent prints before its log begins.
 	RunAgent func(ctx context.Context, cfg agentconfig.Config, ui hcli.Ui) int
 	// VerifyDir checks the log in the data directory of an agent that does not
 	// run.
@@ -127,6 +127,9 @@ func (p *Program) Run(args []string) int {
 	app.HelpWriter, app.ErrorWriter = p.Stdout, p.Stderr
 	app.HelpFunc = topHelp
 	for _, s := range specs() {
+		if s.name == "agent" && p.RunAgent == nil {
+			continue
+		}
 		app.Commands[s.name] = func() (hcli.Command, error) { return &command{p: p, spec: s}, nil }
 	}
 	for alias, of := range aliases {
@@ -141,16 +144,6 @@ func (p *Program) Run(args []string) int {
 		return 1
 	}
 	return code
-}
-
-// run runs one command from inside another.
-func (p *Program) run(name string, args ...string) int {
-	for _, s := range specs() {
-		if s.name == name {
-			return (&command{p: p, spec: s}).Run(args)
-		}
-	}
-	panic("cli: no command " + name)
 }
 
 type alias struct {

@@ -237,7 +237,8 @@ func TestEveryCommandHelps(t *testing.T) {
 	}
 	for _, name := range names {
 		var out, errs bytes.Buffer
-		p := &Program{Version: "0", Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Now: time.Now, Zone: time.UTC}
+		p := &Program{Version: "0", Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Now: time.Now, Zone: time.UTC,
+			RunAgent: func(context.Context, agentconfig.Config, hcli.Ui) int { return 0 }}
 		if code := p.Run(append(strings.Fields(name), "-help")); code != 0 || !strings.Contains(out.String(), "Usage: drover ") || errs.Len() > 0 {
 			t.Errorf("%s -help: exit %d\n%s%s", name, code, out.String(), errs.String())
 		}
