@@ -36,6 +36,7 @@ type runner struct {
 	state    *allocState
 	rules    allocRules
 	saved    []byte              // state as it is on disk
+	fresh    bool                // there is an order on disk, and no state yet
 	destroy  bool                // remove everything once it has ended
 	prepared context.CancelFunc  // gives up building the directory; nil when nobody is at it
 	acked    map[string]int64    // time of the newest acknowledged event, by task
