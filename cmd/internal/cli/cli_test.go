@@ -231,7 +231,7 @@ func (s *session) run(line string) string {
 		Version: "0.1.0", Stdin: strings.NewReader(s.stdin), Stdout: &stdout, Stderr: &stderr, Terminal: s.tty,
 		ParseJob: parseJobJSON, ValidateJob: validateJob,
 		RunAgent: func(context.Context, agentconfig.Config, hcli.Ui) int { return 0 },
-		Environ: environ, Now: func() time.Time { return testNow }, Zone: time.UTC,
+		Environ:  environ, Now: func() time.Time { return testNow }, Zone: time.UTC,
 	}
 	code := p.Run(words(line))
 	var b strings.Builder
