@@ -30,7 +30,20 @@ func newChild(t *testing.T, s *fakeServer) *child {
 	c := &child{t: t, s: s, cfg: childConfig{
 		StateDir: filepath.Join(dir, "client"), AllocDir: filepath.Join(dir, "alloc"), Server: s.address(), Shim: shimBinary,
 	}}
-	t.Cleanup(c.kill)
+	t.Cleanup(func() {
+		c.kill()
+		// What a failed test leaves running must not stay on the machine.
+		dirs, err := filepath.Glob(filepath.Join(c.cfg.StateDir, "allocs/*/task-*"))
+		if err != nil {
+			t.Error(err)
+		}
+		for _, dir := range dirs {
+			if m, err := wire.LoadRecord(dir, wire.TaskFile); err == nil {
+				p := wire.ProcessOf(m)
+				proctree.Kill(p.PID, p.Start, syscall.SIGKILL)
+			}
+		}
+	})
 	return c
 }
 
