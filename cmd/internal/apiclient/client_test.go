@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,11 +65,15 @@ func TestEveryRequestSaysWhoAndWhere(t *testing.T) {
 // was sent leaves the outcome open; the second try carries the same ID.
 func TestAWriteIsRepeatedUnderItsOwnID(t *testing.T) {
 	for broken := range 4 {
+		var mu sync.Mutex // the two tries are two connections
 		var ids []string
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			io.Copy(io.Discard, r.Body)
+			mu.Lock()
 			ids = append(ids, r.Header.Get(CommandIDHeader))
-			if len(ids) <= broken {
+			abort := len(ids) <= broken
+			mu.Unlock()
+			if abort {
 				panic(http.ErrAbortHandler)
 			}
 			io.WriteString(w, `{"EvalID":"e"}`)
