@@ -36,9 +36,6 @@ type HTTPConfig struct {
 	// NewID draws a fresh identifier. Required.
 	NewID func() event.ID
 
-	// Jobs reads submitted jobs. Required.
-	Jobs JobReader
-
 	// Forward, if not nil (rest.Forward makes one), may send a request to the server that leads and
 	// answer with what that one answers; it returns true if it has answered.
 	Forward func(w http.ResponseWriter, r *http.Request) bool
@@ -46,7 +43,7 @@ type HTTPConfig struct {
 
 func (c *HTTPConfig) validate() error {
 	switch {
-	case c.Do == nil, c.Store == nil, c.Beat == nil, c.NewID == nil, c.Jobs == nil:
+	case c.Do == nil, c.Store == nil, c.Beat == nil, c.NewID == nil:
 		return errors.New("commands: a required function or object is missing in the HTTP configuration")
 	case c.Region == "":
 		return errors.New("commands: the region is missing in the HTTP configuration")

@@ -48,6 +48,8 @@ type WriteAnswer struct {
 
 // JobValidateResponse answers a job sent for validation.
 type JobValidateResponse struct {
+	// DriverConfigValidated says that a server looked at the drivers' parts, as
+	// far as servers can: their form. Only a node knows what a driver takes.
 	DriverConfigValidated bool
 	ValidationErrors      []string
 	Error                 string
@@ -114,7 +116,7 @@ func (h *HTTP) submitJob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return httpError(err, false)
 	}
-	return h.answerRegistered(w, r, result, req.Warnings)
+	return h.answerRegistered(w, r, result, req.warnings)
 }
 
 // storeBlob puts a blob into the log piece by piece, ahead of the command that

@@ -2,54 +2,29 @@ package commands
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
+	"drover/commands/jobspec"
 	"drover/eventlog/event"
 	"drover/projections/rest"
 )
 
-// JobReader reads jobs in the forms in which callers send them.
-type JobReader interface {
-	// ParseRegistration reads the JSON of a registration, {"Job":{…},…}, with
-	// the API's names. An error that unwraps to several says what is wrong with
-	// the job point by point.
-	ParseRegistration(body []byte) (*Registration, error)
-
-	// ParseFile reads the text of a job file, with the text of a file of
-	// variables. The value is the job as the API's JSON shows it: with every
-	// default filled in when canonical, else as written.
-	ParseFile(source, variables string, canonical bool) (job any, err error)
-}
-
-// Registration is a submitted job, read and checked.
-type Registration struct {
-	Job            *event.Job // canonical and valid
-	EnforceIndex   bool
-	JobModifyIndex uint64
-	PreserveCounts bool
-	EvalPriority   int // 0 = the job's
-	Submission     *event.JobSubmission
-	Region         string // beside the job; "" = none was named
-	Namespace      string // the same
-	Warnings       string
+// registration is a submitted job, read and checked.
+type registration struct {
+	*jobspec.RegisterRequest
+	warnings string
 }
 
 // readRegistration reads the body of a registration for the namespace that the
 // query names, if any: it goes before that of the body, and that before the
-// job's own.
-func (h *HTTP) readRegistration(body []byte, namespace string) (*Registration, error) {
-	req, err := h.cfg.Jobs.ParseRegistration(body)
+// job's own. An error that unwraps to several says what is wrong point by point.
+func (h *HTTP) readRegistration(body []byte, namespace string) (*registration, error) {
+	req, err := jobspec.ParseRegisterRequest(body)
 	if err != nil {
 		return nil, err
-	}
-	if err := checkPriority(req.EvalPriority); err != nil {
-		return nil, err
-	}
-	for _, region := range []string{req.Region, req.Job.Region} {
-		if region != "" && region != event.GlobalRegion && region != h.cfg.Region {
-			return nil, rest.Errorf(http.StatusInternalServerError, "No path to region")
-		}
 	}
 	if namespace == "" {
 		namespace = req.Namespace
@@ -59,7 +34,33 @@ func (h *HTTP) readRegistration(body []byte, namespace string) (*Registration, e
 		job.Namespace = namespace
 		req.Job = &job
 	}
-	return req, onlyNamespace(req.Job.Namespace)
+	warnings, err := jobspec.Validate(req.Job)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPriority(req.EvalPriority); err != nil {
+		return nil, err
+	}
+	if req.PreserveResources {
+		return nil, rest.Errorf(http.StatusNotImplemented, "PreserveResources is not built in this version of Drover; submit the job without it")
+	}
+	for _, region := range []string{req.Region, req.Job.Region} {
+		if region != "" && region != event.GlobalRegion && region != h.cfg.Region {
+			return nil, rest.Errorf(http.StatusInternalServerError, "No path to region")
+		}
+	}
+	return &registration{req, warningText(slices.Concat(req.Warnings, warnings))}, onlyNamespace(req.Job.Namespace)
+}
+
+// warningText lists warnings in one text, as the field's tools print it.
+func warningText(list []string) string {
+	switch len(list) {
+	case 0:
+		return ""
+	case 1:
+		return "1 warning:\n\n* " + list[0]
+	}
+	return fmt.Sprintf("%d warnings:\n\n* %s", len(list), strings.Join(list, "\n* "))
 }
 
 // checkShape tells a body that is no request (400) from a request with a job
@@ -96,7 +97,7 @@ func (h *HTTP) validateJob(w http.ResponseWriter, r *http.Request) error {
 		answer.Error = err.Error()
 		answer.ValidationErrors = problems(err)
 	} else {
-		answer.Warnings = req.Warnings
+		answer.Warnings = req.warnings
 	}
 	return rest.JSON(w, r, answer)
 }
@@ -131,9 +132,16 @@ func (h *HTTP) parseJob(w http.ResponseWriter, r *http.Request) error {
 	if req.JobHCL == "" {
 		return rest.Errorf(http.StatusBadRequest, "Job spec is empty")
 	}
-	job, err := h.cfg.Jobs.ParseFile(req.JobHCL, req.Variables, req.Canonicalize)
+	// No file of this machine may be read on behalf of a caller elsewhere.
+	parsed, err := jobspec.Parse(jobspec.ParseConfig{
+		Path: "input.hcl", Body: []byte(req.JobHCL),
+		VarFiles: []jobspec.VarFile{{Path: "input.vars.hcl", Body: []byte(req.Variables)}},
+	})
 	if err != nil {
 		return rest.Errorf(http.StatusBadRequest, "%v", err)
 	}
-	return rest.JSON(w, r, job)
+	if req.Canonicalize {
+		return rest.JSON(w, r, parsed.Job)
+	}
+	return rest.JSON(w, r, parsed.Written)
 }

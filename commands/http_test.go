@@ -3,7 +3,6 @@ package commands_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -93,40 +92,6 @@ func (t *lineTail) Next(ctx context.Context) ([]projections.Entry, error) {
 	}
 }
 
-// jsonJobs reads jobs whose JSON is complete already.
-type jsonJobs struct{}
-
-func (jsonJobs) ParseRegistration(body []byte) (*commands.Registration, error) {
-	var req struct {
-		Job                          *event.Job
-		EnforceIndex, PreserveCounts bool
-		JobModifyIndex               uint64
-		EvalPriority                 int
-		Submission                   *event.JobSubmission
-		Region, Namespace            string
-	}
-	if err := json.Unmarshal(body, &req); err != nil {
-		return nil, err
-	}
-	if req.Job.ID == "" || req.Job.Type == "" {
-		return nil, errors.Join(errors.New("missing job ID"), errors.New("missing job type"))
-	}
-	if req.Job.Namespace == "" {
-		req.Job.Namespace = event.DefaultNamespace
-	}
-	return &commands.Registration{
-		Job: req.Job, EnforceIndex: req.EnforceIndex, JobModifyIndex: req.JobModifyIndex, PreserveCounts: req.PreserveCounts,
-		EvalPriority: req.EvalPriority, Submission: req.Submission, Region: req.Region, Namespace: req.Namespace, Warnings: "a warning",
-	}, nil
-}
-
-func (jsonJobs) ParseFile(source, _ string, canonical bool) (any, error) {
-	if source == "bad" {
-		return nil, errors.New("job.hcl:1,1-4: bad")
-	}
-	return map[string]any{"ID": source, "AllAtOnce": canonical}, nil
-}
-
 // server is the writing side over a real committer.
 type server struct {
 	*testing.T
@@ -157,7 +122,7 @@ func serve(t *testing.T) *server {
 			}
 			return committer.Do(ctx, cmd)
 		},
-		Store: s.store, Region: "global", NewID: newID, Jobs: jsonJobs{},
+		Store: s.store, Region: "global", NewID: newID,
 		Beat: func(node event.ID) (time.Duration, error) {
 			s.beaten = append(s.beaten, node)
 			return 10 * time.Second, s.beat
@@ -212,7 +177,7 @@ func ptr[T any](v T) *T { return &v }
 func sleeper(id string) *nomad.Job {
 	return &nomad.Job{
 		ID: &id, Name: &id, Type: ptr("service"), Priority: ptr(50), Datacenters: []string{"dc1"},
-		TaskGroups: []*nomad.TaskGroup{{Name: ptr("g"), Count: ptr(1), Tasks: []*nomad.Task{{Name: "t", Driver: "raw_exec"}}}},
+		TaskGroups: []*nomad.TaskGroup{{Name: ptr("g"), Count: ptr(1), Tasks: []*nomad.Task{{Name: "t", Driver: "raw_exec", Config: map[string]any{"command": "/bin/sleep"}}}}},
 	}
 }
 
@@ -229,7 +194,7 @@ func TestOfficialClientWritesJobs(t *testing.T) {
 	state := s.store.Snapshot()
 	key := event.JobKey{Namespace: "default", ID: "web"}
 	job := state.Job(key)
-	if job == nil || first.JobModifyIndex != job.JobModifyIndex || first.Warnings != "a warning" || meta.LastIndex != state.Index() {
+	if job == nil || first.JobModifyIndex != job.JobModifyIndex || meta.LastIndex != state.Index() {
 		t.Fatalf("%+v %+v %+v", first, meta, job)
 	}
 	evalID := event.MustParseID(first.EvalID)
@@ -276,20 +241,31 @@ func TestOfficialClientWritesJobs(t *testing.T) {
 	}
 
 	valid, _, err := jobs.Validate(sleeper("web"), nil)
-	if err != nil || valid.Error != "" || !valid.DriverConfigValidated || valid.Warnings != "a warning" {
+	if err != nil || valid.Error != "" || !valid.DriverConfigValidated {
 		t.Errorf("validate: %+v %v", valid, err)
 	}
 	invalid, _, err := jobs.Validate(&nomad.Job{}, nil)
-	if err != nil || len(invalid.ValidationErrors) != 2 || invalid.Error != "missing job ID\nmissing job type" {
+	if err != nil || len(invalid.ValidationErrors) < 2 || invalid.Error != strings.Join(invalid.ValidationErrors, "\n") {
 		t.Errorf("validate a bad one: %+v %v", invalid, err)
 	}
-	parsed, err := jobs.ParseHCL("web", true)
-	if err != nil || *parsed.ID != "web" || !*parsed.AllAtOnce {
+	parsed, err := jobs.ParseHCL(`job "web" {
+  group "g" {
+    count = 2
+    task "t" { driver = "raw_exec" }
+  }
+}`, true)
+	if err != nil || *parsed.ID != "web" || *parsed.TaskGroups[0].Count != 2 || *parsed.Priority != 50 {
 		t.Errorf("parse: %+v %v", parsed, err)
 	}
-	if _, err := jobs.ParseHCL("bad", true); err == nil || !strings.Contains(err.Error(), "400 (job.hcl:1,1-4: bad)") {
+	if _, err := jobs.ParseHCL("bad", true); err == nil || !strings.Contains(err.Error(), "400 (input.hcl:1,") {
 		t.Errorf("parse a bad one: %v", err)
 	}
+}
+
+// submission is the JSON of a good registration with members added to the job
+// and beside it.
+func submission(job, beside string) string {
+	return `{"Job":{"ID":"y","Type":"service","TaskGroups":[{"Name":"g","Tasks":[{"Name":"t","Driver":"raw_exec","Config":{"command":"/bin/true"}}]}]` + job + `}` + beside + `}`
 }
 
 func TestBadWritesAreRefused(t *testing.T) {
@@ -302,12 +278,14 @@ func TestBadWritesAreRefused(t *testing.T) {
 		{"PUT", "/v1/jobs", `{`, 400, "decode"},
 		{"PUT", "/v1/jobs", `{}`, 400, "Job must be specified"},
 		{"PUT", "/v1/jobs", `{"Job":null}`, 400, "Job must be specified"},
-		{"PUT", "/v1/jobs", `{"Job":{}}`, 500, "missing job ID"},
-		{"PUT", "/v1/job/x", `{"Job":{"ID":"y","Type":"service"}}`, 400, "Job ID does not match"},
-		{"PUT", "/v1/jobs", `{"Job":{"ID":"y","Type":"service","Namespace":"prod"}}`, 500, `nonexistent namespace "prod"`},
-		{"PUT", "/v1/jobs?namespace=prod", `{"Job":{"ID":"y","Type":"service"}}`, 500, `nonexistent namespace "prod"`},
-		{"PUT", "/v1/jobs", `{"Job":{"ID":"y","Type":"service","Region":"mars"}}`, 500, "No path to region"},
-		{"PUT", "/v1/jobs", `{"Job":{"ID":"y","Type":"service"},"EvalPriority":101}`, 400, "between 1 and 100"},
+		{"PUT", "/v1/jobs", `{"Job":{}}`, 500, "job.id: is required"},
+		{"PUT", "/v1/job/x", submission("", ""), 400, "Job ID does not match"},
+		{"PUT", "/v1/jobs", submission(`,"Namespace":"prod"`, ""), 500, `nonexistent namespace "prod"`},
+		{"PUT", "/v1/jobs", submission("", `,"Namespace":"prod"`), 500, `nonexistent namespace "prod"`},
+		{"PUT", "/v1/jobs?namespace=prod", submission(`,"Namespace":"default"`, ""), 500, `nonexistent namespace "prod"`},
+		{"PUT", "/v1/jobs", submission(`,"Region":"mars"`, ""), 500, "No path to region"},
+		{"PUT", "/v1/jobs", submission("", `,"EvalPriority":101`), 400, "between 1 and 100"},
+		{"PUT", "/v1/jobs", submission("", `,"PreserveResources":true`), 501, "PreserveResources"},
 		{"PUT", "/v1/jobs?region=mars", `{}`, 500, "No path to region"},
 		{"PUT", "/v1/jobs", strings.Repeat(" ", 8<<20+1), 413, "larger than the limit of 8388608 bytes"},
 		{"DELETE", "/v1/job/x?purge=maybe", "", 500, "purge"},
@@ -331,7 +309,7 @@ func TestBadWritesAreRefused(t *testing.T) {
 // A write with the same command ID takes effect once and is answered the same.
 func TestCommandIDTakesEffectOnce(t *testing.T) {
 	s := serve(t)
-	body := `{"Job":{"ID":"web","Type":"service","TaskGroups":[{"Name":"g","Count":1}]}}`
+	body := submission("", "")
 	id := newID().String()
 	_, first := s.send("PUT", "/v1/jobs", body, commands.CommandIDHeader, id)
 	index := s.store.Snapshot().Index()
@@ -492,7 +470,7 @@ func FuzzWriteBodies(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add("/v1/jobs", []byte(`{"Job":{"ID":"x","Type":"service","TaskGroups":[{"Name":"g"}]},"EvalPriority":5}`))
+	f.Add("/v1/jobs", []byte(submission("", `,"EvalPriority":5`)))
 	f.Add("/v1/validate/job", []byte(`{"Job":{}}`))
 	f.Add("/v1/jobs/parse", []byte(`{"JobHCL":"x"}`))
 	f.Add("/v1/job/x/evaluate", []byte(`{"JobID":"x","EvalOptions":{}}`))
@@ -506,7 +484,7 @@ func FuzzWriteBodies(f *testing.F) {
 			}
 			return commands.Result{State: projections.New()}, nil
 		},
-		Store: projections.NewStore(projections.New()), Region: "global", NewID: newID, Jobs: jsonJobs{},
+		Store: projections.NewStore(projections.New()), Region: "global", NewID: newID,
 		Beat: func(event.ID) (time.Duration, error) { return time.Second, nil },
 	})
 	if err != nil {
