@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"log/slog"
 	"sync"
 
 	"github.com/lni/dragonboat/v4/raftio"
@@ -17,6 +18,7 @@ type Leadership struct {
 
 // leadership is told of changes by Dragonboat's event goroutine.
 type leadership struct {
+	log  *slog.Logger
 	hook func(Leadership)
 
 	mu      sync.Mutex
@@ -24,8 +26,8 @@ type leadership struct {
 	changed chan struct{}
 }
 
-func newLeadership(replicaID uint64, hook func(Leadership)) *leadership {
-	return &leadership{hook: hook, now: Leadership{ReplicaID: replicaID}, changed: make(chan struct{})}
+func newLeadership(replicaID uint64, log *slog.Logger, hook func(Leadership)) *leadership {
+	return &leadership{log: log, hook: hook, now: Leadership{ReplicaID: replicaID}, changed: make(chan struct{})}
 }
 
 // LeaderUpdated implements raftio.IRaftEventListener.
@@ -38,13 +40,20 @@ func (l *leadership) LeaderUpdated(info raftio.LeaderInfo) {
 		Term:      info.Term,
 	}
 	same := next == l.now
+	worth := next.LeaderID != l.now.LeaderID // of a line in the log; terms come and go during an election
 	if !same {
 		l.now = next
 		close(l.changed)
 		l.changed = make(chan struct{})
 	}
 	l.mu.Unlock()
-	if !same && l.hook != nil {
+	if same {
+		return
+	}
+	if worth {
+		l.log.Info("the log's leader changed", "leader", next.LeaderID, "term", next.Term, "replica", next.ReplicaID)
+	}
+	if l.hook != nil {
 		l.hook(next)
 	}
 }

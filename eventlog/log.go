@@ -188,7 +188,7 @@ func followHostname(cfg Config, id *identity, host string) error {
 // startRaft starts Dragonboat and this replica in it.
 func (l *Log) startRaft(id identity) error {
 	cfg := l.cfg
-	l.lead = newLeadership(cfg.ReplicaID, cfg.Hooks.OnLeadership)
+	l.lead = newLeadership(cfg.ReplicaID, cfg.Logger, cfg.Hooks.OnLeadership)
 	l.peers = newRegistry(id.Members)
 	for r, addr := range cfg.Members {
 		l.peers.set(r, addr)
@@ -481,9 +481,12 @@ func (l *Log) barrier(ctx context.Context) (Position, error) {
 		if err != nil {
 			return Position{}, fmt.Errorf("barrier: %w", err)
 		}
-		_, changed := l.lead.get()
+		lead, changed := l.lead.get()
 		var rs *dragonboat.RequestState
 		err = l.withHost(func() (err error) {
+			if lead.LeaderID == 0 {
+				return ErrNotLeader // nobody to ask
+			}
 			rs, err = l.host.ReadIndex(l.cfg.ShardID, min(timeout, time.Second))
 			return err
 		})

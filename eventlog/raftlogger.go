@@ -30,7 +30,8 @@ func init() {
 	logger.SetLoggerFactory(func(pkg string) logger.ILogger { return raftLogger{pkg} })
 }
 
-// raftLogger passes Dragonboat's lines to slog. Its "info" is our "debug": it tells of every file it opens.
+// raftLogger passes Dragonboat's lines to slog. Its "info" and "warning" are our "debug": it tells of every file it opens
+// and warns of every step of an election. The log tells of each new leader itself.
 type raftLogger struct{ pkg string }
 
 func (raftLogger) SetLevel(logger.LogLevel) {}
@@ -45,7 +46,7 @@ func (r raftLogger) log(level slog.Level, format string, args []any) {
 
 func (r raftLogger) Debugf(format string, args ...any)   { r.log(slog.LevelDebug-4, format, args) }
 func (r raftLogger) Infof(format string, args ...any)    { r.log(slog.LevelDebug, format, args) }
-func (r raftLogger) Warningf(format string, args ...any) { r.log(slog.LevelWarn, format, args) }
+func (r raftLogger) Warningf(format string, args ...any) { r.log(slog.LevelDebug, format, args) }
 func (r raftLogger) Errorf(format string, args ...any)   { r.log(slog.LevelError, format, args) }
 
 // Panicf must not return: Dragonboat calls it where going on would damage the log.
