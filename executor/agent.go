@@ -226,16 +226,34 @@ func (a *Agent) shutdown() error {
 	for _, r := range runners {
 		r.send(obsDestroy{})
 	}
-	timeout := time.After(a.cfg.MaxKillTimeout + driverRetryMin)
+	timeout := time.After(a.cfg.MaxKillTimeout + devShutdownSlack)
+	var stuck []error
 	for _, r := range runners {
 		select {
 		case <-r.gone:
+			continue
 		case <-timeout:
-			return fmt.Errorf("allocation %s does not end", r.id)
+			timeout = closedTimer // the others get no time of their own
 		}
+		r.mu.Lock()
+		live := maps.Clone(r.view.live)
+		r.mu.Unlock()
+		for _, d := range live {
+			if err := d.Destroy(context.Background()); err != nil {
+				stuck = append(stuck, fmt.Errorf("end allocation %s: %w", r.id, err))
+			}
+		}
+		close(r.quit)
 	}
-	return nil
+	return errors.Join(stuck...)
 }
+
+// closedTimer is a timer that has run out.
+var closedTimer = func() <-chan time.Time {
+	c := make(chan time.Time)
+	close(c)
+	return c
+}()
 
 func (a *Agent) credentials() event.NodeCredentials {
 	a.mu.Lock()

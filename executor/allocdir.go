@@ -1,10 +1,13 @@
 package executor
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"drover/eventlog/event"
 )
@@ -69,6 +72,37 @@ func buildAllocDir(allocDir string, id event.ID, group *event.TaskGroup) error {
 			err = os.Chmod(d.path, d.mode) // what Mkdir does not do under an umask
 		}
 		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeOver moves the data of a predecessor on this node, which has ended, to its successor: what its tasks shared and
+// what each had for itself. A predecessor that is not here has nothing to take.
+func takeOver(allocDir string, previous, id event.ID, group *event.TaskGroup) error {
+	from, to := dirsOf(allocDir, previous, "x"), dirsOf(allocDir, id, "x")
+	moves := [][2]string{{filepath.Join(from.shared, "data"), filepath.Join(to.shared, "data")}}
+	for _, t := range group.Tasks {
+		moves = append(moves, [2]string{dirsOf(allocDir, previous, t.Name).local, dirsOf(allocDir, id, t.Name).local})
+	}
+	for _, m := range moves {
+		info, err := os.Lstat(m[0])
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if !info.IsDir() {
+			return fmt.Errorf("%s is not a directory any more", m[0])
+		}
+		// The successor's is empty, unless an earlier agent has come this far already.
+		err = os.Remove(m[1])
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			err = os.Rename(m[0], m[1])
+		}
+		if err != nil && !errors.Is(err, syscall.ENOTEMPTY) {
 			return err
 		}
 	}

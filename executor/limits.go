@@ -44,6 +44,8 @@ const (
 	// lockWait is how long a new agent waits for the state directory of one that has just died, looking every lockPause.
 	lockWait  = time.Second
 	lockPause = 10 * time.Millisecond
+	// devShutdownSlack is what the end of an allocation may take beyond its kill timeout before it is forced.
+	devShutdownSlack = time.Second
 	// stateFileBytesMax bounds what is read as a state file; a job is at most a few MB.
 	stateFileBytesMax = 64 << 20
 	// inboxLength lets bursts of observations in without blocking who saw them.

@@ -166,6 +166,24 @@ func TestDispatchPayload(t *testing.T) {
 	}
 }
 
+// With a sticky disk the successor on the same node finds what its predecessor left.
+func TestStickyDisk(t *testing.T) {
+	s := newFakeServer(t)
+	a, _ := startAgent(t, testConfig(t, s))
+	sticky := func(j *event.Job) { j.TaskGroups[0].EphemeralDisk.Sticky = true }
+	first := s.place(shellJob("echo shared > $NOMAD_ALLOC_DIR/data/x; echo own > $NOMAD_TASK_DIR/y; exec sleep 1000", sticky))
+	s.untilStatus(first, event.ClientRunning)
+	untilExists(t, filepath.Join(a.cfg.AllocDir, first.String(), "main/local/y"))
+	second := s.place(shellJob("cat $NOMAD_ALLOC_DIR/data/x $NOMAD_TASK_DIR/y", batch, sticky), func(o *event.Order) { o.Previous = first })
+	s.stop(first)
+	s.untilStatus(second, event.ClientComplete)
+	if got := logOf(t, a, second, "main.stdout.0"); got != "shared\nown\n" {
+		t.Errorf("output %q", got)
+	}
+	elsewhere := s.place(shellJob("ls $NOMAD_TASK_DIR", batch, sticky), func(o *event.Order) { o.Previous = event.ID{7} })
+	s.untilStatus(elsewhere, event.ClientComplete)
+}
+
 // An order that makes no sense fails its allocation and no other.
 func TestSenselessOrder(t *testing.T) {
 	s, m := newFakeServer(t), new(fakedriver.Machine)
@@ -273,6 +291,25 @@ func TestDevelopmentModeLeavesNothing(t *testing.T) {
 	stop()
 	if entries, err := os.ReadDir(cfg.AllocDir); err != nil || len(entries) != 0 {
 		t.Errorf("%d allocations are left, %v", len(entries), err)
+	}
+}
+
+// Tasks that do not obey are ended by force when development mode ends, those that run after the others too.
+func TestDevelopmentModeEndsByForce(t *testing.T) {
+	s, m := newFakeServer(t), new(fakedriver.Machine)
+	cfg := fakeConfig(t, s, m)
+	cfg.Dev, cfg.MaxKillTimeout = true, 10*time.Millisecond
+	job := fakeJob(map[string]any{}, func(j *event.Job) {
+		after := *j.TaskGroups[0].Tasks[0]
+		after.Name, after.Driver, after.Config = "after", fakedriver.Name, map[string]any{}
+		after.Lifecycle = &event.TaskLifecycle{Hook: "poststop"}
+		j.TaskGroups[0].Tasks = append(j.TaskGroups[0].Tasks, &after)
+	})
+	_, stop := startAgent(t, cfg)
+	s.untilStatus(s.place(job), event.ClientRunning)
+	stop()
+	if running := m.Running(); len(running) != 0 {
+		t.Errorf("%v runs", running)
 	}
 }
 

@@ -223,6 +223,12 @@ func (r *runner) prepare(ctx context.Context, order event.Order, group *event.Ta
 	if err == nil {
 		err = buildAllocDir(r.env.cfg.AllocDir, r.id, group)
 	}
+	if err == nil && group.EphemeralDisk.Sticky && !order.Previous.IsZero() {
+		// A predecessor whose data cannot be had, or that never was here, does not keep the successor from running.
+		if err := takeOver(r.env.cfg.AllocDir, order.Previous, r.id, group); err != nil {
+			r.env.log.Warn("data of the predecessor is lost", "alloc", r.id, "previous", order.Previous, "err", err)
+		}
+	}
 	if err != nil {
 		r.send(obsSetupFailed{Err: err})
 		return
