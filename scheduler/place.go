@@ -439,8 +439,10 @@ func (p *placer) replace(g *groupPlacer, old *projections.Allocation) bool {
 		}
 	}
 	best, found := p.choose(g, home)
+	// Whoever keeps data on disk stays where it is, if that can be.
+	disk := g.changes.group.EphemeralDisk
 	switch {
-	case homeUsable && (!found || p.better(int32(home), homeScore, int32(best), p.scores[best])):
+	case homeUsable && (!found || disk.Sticky || disk.Migrate || p.better(int32(home), homeScore, int32(best), p.scores[best])):
 		p.fleet.nodes[home].room = room
 		p.scores[home] = homeScore
 		p.stop(old, describeUpdated, old.HoldsRoom())

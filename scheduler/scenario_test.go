@@ -211,6 +211,8 @@ func parseJob(d *datadriven.TestData) *event.Job {
 				g.Tasks[0].Driver = rest
 			case "disk":
 				g.EphemeralDisk.SizeMB, _ = strconv.Atoi(rest)
+			case "sticky":
+				g.EphemeralDisk.Sticky = true
 			case "cores":
 				g.Tasks[0].Resources.Cores, _ = strconv.Atoi(rest)
 			case "device":

@@ -110,6 +110,19 @@ func (l *ledger) MarkDown(ctx context.Context, epoch uint64, nodes []event.ID, r
 	return nil
 }
 
+// What happened so far, for tests that look while a shell runs.
+
+func (l *ledger) downNodes() []event.ID           { return lookAt(l, &l.down) }
+func (l *ledger) woken() []event.ID               { return lookAt(l, &l.awake) }
+func (l *ledger) planned() []*event.PlanCommitted { return lookAt(l, &l.plans) }
+func (l *ledger) endings() []string               { return lookAt(l, &l.ended) }
+
+func lookAt[T any](l *ledger, list *[]T) []T {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(*list)
+}
+
 // running runs a shell inside a synctest bubble until the test's end.
 func running(t *testing.T, run func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -121,6 +134,12 @@ func running(t *testing.T, run func(context.Context) error) {
 			t.Errorf("the shell ended with %v", err)
 		}
 	})
+}
+
+// pass lets virtual time go by, and everything that happens in it happen.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 func inBubble(t *testing.T, story func(t *testing.T, l *ledger)) {
@@ -217,11 +236,53 @@ func TestManyWorkersNeverShareAJob(t *testing.T) {
 			}
 		}}
 		running(t, (&Workers{Source: l, Committer: committer, Count: 4}).Run)
-		time.Sleep(time.Minute) // virtual; every plan takes some
-		if n := len(l.plans); n != 20 {
+		pass(time.Minute) // every plan takes a second
+		if n := len(l.planned()); n != 20 {
 			t.Fatalf("%d plans, want 20", n)
 		}
 	})
+}
+
+// lateSource lets something happen right after the nth look at the state.
+type lateSource struct {
+	*ledger
+	mu    sync.Mutex
+	looks int
+	nth   int
+	late  func()
+}
+
+func (s *lateSource) Snapshot() *projections.State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state := s.ledger.Snapshot()
+	if s.looks++; s.looks == s.nth {
+		s.late()
+	}
+	return state
+}
+
+// Whenever an evaluation comes, also between two steps of the workers' start, and
+// though nothing comes after it, it is run.
+func TestWorkersMissNoEvaluation(t *testing.T) {
+	for nth := 1; nth <= 2; nth++ {
+		t.Run(fmt.Sprintf("after look %d", nth), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, l *ledger) {
+				l.change(func(c *cluster) {
+					c.addNodes(1, "n", 4000, 8192)
+					c.submit(newJob("late", 1, 100, 100))
+				})
+				source := &lateSource{ledger: l, nth: nth, late: func() {
+					l.change(func(c *cluster) { c.evaluate("late", event.TriggerJobRegister) })
+				}}
+				running(t, (&Workers{Source: source, Committer: l, Count: 2}).Run)
+				synctest.Wait()
+				if n := len(l.cluster.live("late")); n != 1 {
+					t.Fatalf("%d allocations of the late one after %d looks, want 1", n, source.looks)
+				}
+			})
+		})
+	}
 }
 
 // slowCommitter takes a while for each plan.
@@ -286,15 +347,14 @@ func TestWorkersTryAgainOnANewerState(t *testing.T) {
 				})
 				l.answer = func(n int, plan *event.PlanCommitted) (PlanResult, error, bool) { return test.answer(l, n, plan) }
 				running(t, (&Workers{Source: l, Committer: l, Count: 2}).Run)
-				time.Sleep(time.Minute) // virtual
-				synctest.Wait()
-				if len(l.plans) != test.plans {
-					t.Errorf("%d plans, want %d", len(l.plans), test.plans)
+				pass(time.Minute)
+				if len(l.planned()) != test.plans {
+					t.Errorf("%d plans, want %d", len(l.planned()), test.plans)
 				}
 				if n := len(l.cluster.live("web")); n != test.live {
 					t.Errorf("%d allocations, want %d", n, test.live)
 				}
-				if ended := fmt.Sprint(l.ended); test.ended != "" && ended != "["+test.ended+"]" || test.ended == "" && len(l.ended) > 0 {
+				if ended := fmt.Sprint(l.endings()); test.ended != "" && ended != "["+test.ended+"]" || test.ended == "" && len(l.endings()) > 0 {
 					t.Errorf("ended %v, want %q", ended, test.ended)
 				}
 			})
@@ -324,8 +384,8 @@ func TestProgressGivesNewAttempts(t *testing.T) {
 		}
 		running(t, (&Workers{Source: l, Committer: l, Count: 1}).Run)
 		synctest.Wait()
-		if n := len(l.cluster.live("web")); n != 12 || len(l.ended) > 0 {
-			t.Fatalf("%d allocations, want 12; ended %v", n, l.ended)
+		if n := len(l.cluster.live("web")); n != 12 || len(l.endings()) > 0 {
+			t.Fatalf("%d allocations, want 12; ended %v", n, l.endings())
 		}
 	})
 }
@@ -344,10 +404,10 @@ func TestALargeDecisionIsSeveralPlans(t *testing.T) {
 		if n := len(l.cluster.live("web")); n != count {
 			t.Fatalf("%d allocations, want %d", n, count)
 		}
-		if len(l.plans) < 2 {
-			t.Fatalf("%d plans, want several", len(l.plans))
+		if len(l.planned()) < 2 {
+			t.Fatalf("%d plans, want several", len(l.planned()))
 		}
-		for i, plan := range l.plans {
+		for i, plan := range l.planned() {
 			data, err := event.Marshal(plan)
 			if err != nil {
 				t.Fatal(err)
@@ -355,8 +415,8 @@ func TestALargeDecisionIsSeveralPlans(t *testing.T) {
 			if len(data) > 512<<10 {
 				t.Errorf("plan %d has %d bytes", i, len(data))
 			}
-			if last := i == len(l.plans)-1; last != (plan.Outcome == event.EvalComplete) {
-				t.Errorf("plan %d of %d leaves its evaluation %v", i, len(l.plans), plan.Outcome)
+			if last := i == len(l.planned())-1; last != (plan.Outcome == event.EvalComplete) {
+				t.Errorf("plan %d of %d leaves its evaluation %v", i, len(l.planned()), plan.Outcome)
 			}
 		}
 	})
@@ -390,18 +450,18 @@ func TestUnblockerWakesWhatCanUseTheRoom(t *testing.T) {
 		})
 		running(t, (&Unblocker{Source: l, Waker: l, Epoch: 7}).Run)
 		synctest.Wait()
-		if len(l.awake) != 0 {
-			t.Fatalf("%d were woken by nothing", len(l.awake))
+		if len(l.woken()) != 0 {
+			t.Fatalf("%d were woken by nothing", len(l.woken()))
 		}
 		l.change(func(c *cluster) { c.addNode(small) })
 		synctest.Wait()
 		for _, id := range []event.ID{usable, unseen, escaped} {
-			if !slices.Contains(l.awake, id) {
+			if !slices.Contains(l.woken(), id) {
 				t.Errorf("%v sleeps on", id.Short())
 			}
 		}
-		if slices.Contains(l.awake, unusable) || len(l.awake) != 3 {
-			t.Errorf("woken: %v", l.awake)
+		if slices.Contains(l.woken(), unusable) || len(l.woken()) != 3 {
+			t.Errorf("woken: %v", l.woken())
 		}
 		if l.epochs[0] != 7 {
 			t.Errorf("the command carries epoch %d", l.epochs[0])
@@ -422,8 +482,8 @@ func TestUnblockerMissesNoWakeUp(t *testing.T) {
 			id = c.block("web", basis, event.TriggerQueuedAllocs, map[string]bool{}, false)
 		})
 		synctest.Wait()
-		if !slices.Equal(l.awake, []event.ID{id}) {
-			t.Fatalf("woken: %v", l.awake)
+		if !slices.Equal(l.woken(), []event.ID{id}) {
+			t.Fatalf("woken: %v", l.woken())
 		}
 		// It fails again on the new state and goes back to sleep: now it may.
 		l.change(func(c *cluster) {
@@ -432,8 +492,8 @@ func TestUnblockerMissesNoWakeUp(t *testing.T) {
 			c.apply(plan)
 		})
 		synctest.Wait()
-		if len(l.awake) != 1 {
-			t.Fatalf("woken again by nothing: %v", l.awake)
+		if len(l.woken()) != 1 {
+			t.Fatalf("woken again by nothing: %v", l.woken())
 		}
 	})
 }
@@ -447,7 +507,7 @@ func TestUnblockerTriesAgain(t *testing.T) {
 			c.addNode(newNode("a", 1000, 1000, nil))
 		})
 		running(t, (&Unblocker{Source: l, Waker: l}).Run)
-		time.Sleep(10 * time.Second) // virtual
+		pass(10 * time.Second)
 		l.mu.Lock()
 		tries := len(l.epochs)
 		l.refuse = nil
@@ -455,9 +515,9 @@ func TestUnblockerTriesAgain(t *testing.T) {
 		if tries < 2 || tries > 20 {
 			t.Errorf("%d tries in 10 s", tries)
 		}
-		time.Sleep(retryMax + time.Second)
-		if len(l.awake) != 1 {
-			t.Fatalf("woken: %v", l.awake)
+		pass(retryMax + time.Second)
+		if len(l.woken()) != 1 {
+			t.Fatalf("woken: %v", l.woken())
 		}
 	})
 }
@@ -471,13 +531,13 @@ func TestUnblockerReleasesContentionByTime(t *testing.T) {
 			c.block("web", 0, event.TriggerMaxPlanAttempts, nil, true)
 		})
 		running(t, (&Unblocker{Source: l, Waker: l}).Run)
-		time.Sleep(attemptsRetry - time.Second)
-		if len(l.awake) != 0 {
+		pass(attemptsRetry - time.Second)
+		if len(l.woken()) != 0 {
 			t.Fatal("woken at once")
 		}
-		time.Sleep(2 * time.Second)
-		if len(l.awake) != 1 {
-			t.Fatalf("woken: %v", l.awake)
+		pass(2 * time.Second)
+		if len(l.woken()) != 1 {
+			t.Fatalf("woken: %v", l.woken())
 		}
 	})
 }
@@ -499,37 +559,37 @@ func TestASilentNodeIsDeclaredDown(t *testing.T) {
 		h := newHeartbeats(t, l, time.Now)
 		running(t, h.Run)
 		// Both are silent at first, for less than the full grace after a start.
-		time.Sleep(25 * time.Second)
+		pass(25 * time.Second)
 		if ttl := h.Beat(nodeID("n0"), time.Now()); ttl != 15*time.Second {
 			t.Fatalf("TTL %v, want 10 s and half of it as jitter", ttl)
 		}
-		if len(l.down) != 0 {
-			t.Fatalf("declared down within the grace: %v", l.down)
+		if len(l.downNodes()) != 0 {
+			t.Fatalf("declared down within the grace: %v", l.downNodes())
 		}
 		// n1 was never heard of: 2 x 10 s and 10 s.
-		time.Sleep(7 * time.Second)
-		if !slices.Equal(l.down, []event.ID{nodeID("n1")}) {
-			t.Fatalf("down: %v, want n1", l.down)
+		pass(7 * time.Second)
+		if !slices.Equal(l.downNodes(), []event.ID{nodeID("n1")}) {
+			t.Fatalf("down: %v, want n1", l.downNodes())
 		}
 		// n0 goes on as long as it sends.
 		for range 20 {
 			h.Beat(nodeID("n0"), time.Now())
-			time.Sleep(20 * time.Second)
+			pass(20 * time.Second)
 		}
-		if len(l.down) != 1 {
-			t.Fatalf("down: %v", l.down)
+		if len(l.downNodes()) != 1 {
+			t.Fatalf("down: %v", l.downNodes())
 		}
-		time.Sleep(7 * time.Second) // 15 s and the grace of 10 s, since the last
-		if !slices.Equal(l.down, []event.ID{nodeID("n1"), nodeID("n0")}) {
-			t.Fatalf("down: %v, want both", l.down)
+		pass(7 * time.Second) // 15 s and the grace of 10 s, since the last
+		if !slices.Equal(l.downNodes(), []event.ID{nodeID("n1"), nodeID("n0")}) {
+			t.Fatalf("down: %v, want both", l.downNodes())
 		}
 		if l.cluster.state.Node(nodeID("n0")).StatusDescription != reasonHeartbeat || l.epochs[0] != 3 {
 			t.Error("the command lacks its reason or epoch")
 		}
 		// Down is down: it is not declared again.
-		time.Sleep(time.Hour)
-		if len(l.down) != 2 {
-			t.Fatalf("down: %v", l.down)
+		pass(time.Hour)
+		if len(l.downNodes()) != 2 {
+			t.Fatalf("down: %v", l.downNodes())
 		}
 	})
 }
@@ -549,18 +609,18 @@ func TestAServerThatStoodStillDeclaresNobodyDown(t *testing.T) {
 		running(t, h.Run)
 		h.Beat(nodeID("n0"), now())
 		h.Beat(nodeID("n1"), now())
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		mu.Lock()
 		stood = time.Minute
 		mu.Unlock()
-		time.Sleep(28 * time.Second)
-		if len(l.down) != 0 {
-			t.Fatalf("down after a pause of the server: %v", l.down)
+		pass(28 * time.Second)
+		if len(l.downNodes()) != 0 {
+			t.Fatalf("down after a pause of the server: %v", l.downNodes())
 		}
 		h.Beat(nodeID("n0"), now())
-		time.Sleep(5 * time.Second) // past the full grace of 30 s
-		if !slices.Equal(l.down, []event.ID{nodeID("n1")}) {
-			t.Fatalf("down: %v, want n1", l.down)
+		pass(5 * time.Second) // past the full grace of 30 s
+		if !slices.Equal(l.downNodes(), []event.ID{nodeID("n1")}) {
+			t.Fatalf("down: %v, want n1", l.downNodes())
 		}
 	})
 }
@@ -571,7 +631,7 @@ func TestMarkingDownIsTriedAgainUnlessTheNodeSpeaks(t *testing.T) {
 		l.refuse = errors.New("no leader")
 		h := newHeartbeats(t, l, time.Now)
 		running(t, h.Run)
-		time.Sleep(35 * time.Second)
+		pass(35 * time.Second)
 		l.mu.Lock()
 		if len(l.epochs) < 3 {
 			t.Errorf("%d tries", len(l.epochs))
@@ -579,9 +639,9 @@ func TestMarkingDownIsTriedAgainUnlessTheNodeSpeaks(t *testing.T) {
 		l.refuse = nil
 		h.Beat(nodeID("n0"), time.Now())
 		l.mu.Unlock()
-		time.Sleep(2 * time.Second)
-		if !slices.Equal(l.down, []event.ID{nodeID("n1")}) {
-			t.Fatalf("down: %v, want n1", l.down)
+		pass(2 * time.Second)
+		if !slices.Equal(l.downNodes(), []event.ID{nodeID("n1")}) {
+			t.Fatalf("down: %v, want n1", l.downNodes())
 		}
 	})
 }

@@ -106,15 +106,18 @@ func (w *Workers) handOut(work chan<- *event.Evaluation, busy map[event.JobKey]b
 	}
 }
 
-// follow signals on the channel that there is a newer snapshot. A signal stands
-// for all snapshots up to the moment when it is received.
+// follow signals on the channel that there is a newer snapshot than at the call. A
+// signal stands for all snapshots up to the moment when it is received.
 func follow(ctx context.Context, source Source, running *sync.WaitGroup) <-chan struct{} {
 	wake := make(chan struct{}, 1)
+	seen := source.Snapshot().Index()
 	running.Go(func() {
-		for s, err := source.Snapshot(), error(nil); ; {
-			if s, err = source.Await(ctx, s.Index()); err != nil {
+		for {
+			s, err := source.Await(ctx, seen)
+			if err != nil {
 				return
 			}
+			seen = s.Index()
 			select {
 			case wake <- struct{}{}:
 			default:
