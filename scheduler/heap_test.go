@@ -22,7 +22,7 @@ func TestHeapKeepsTheBest(t *testing.T) {
 		c.submit(job)
 		s := c.state
 		rules := newJobRules(job)
-		p := &placer{state: s, job: job, plan: new(event.PlanCommitted), rules: rules, fleet: newFleet(s, rules, rapid.Uint64().Draw(r, "seed"))}
+		p := &placer{state: s, job: job, plan: new(event.PlanCommitted), budget: &budget{left: planBytesMax}, rules: rules, fleet: newFleet(s, rules, rapid.Uint64().Draw(r, "seed"))}
 		g := &groupPlacer{
 			changes: &groupChanges{group: job.TaskGroups[0]}, rules: newGroupRules(rules, job.TaskGroups[0]),
 			ask: s.Job(key("web")).Spec.Ask("g"), live: make([]int32, count),

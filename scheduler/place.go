@@ -28,6 +28,7 @@ type placer struct {
 	state   *projections.State
 	job     *event.Job
 	plan    *event.PlanCommitted
+	budget  *budget
 	fleet   *fleet
 	rules   *jobRules
 	groups  []*groupPlacer
@@ -45,6 +46,7 @@ type groupPlacer struct {
 	rules   *groupRules
 	ask     *projections.Ask
 	dynamic int  // ports to choose
+	bytes   int  // that one placement takes up in a plan
 	cores   bool // asks for whole cores, which no node gives
 
 	prepared   bool
@@ -394,6 +396,10 @@ func (p *placer) placeFresh(g *groupPlacer) {
 	}
 	p.begin(g)
 	for n, wanted := range g.changes.fresh {
+		if !p.budget.affords(g.bytes) {
+			g.queued += len(g.changes.fresh) - n
+			return
+		}
 		i, ok := p.choose(g, -1)
 		if !ok {
 			p.fail(g)
@@ -413,6 +419,10 @@ func (p *placer) placeDestructive(g *groupPlacer) {
 	}
 	p.begin(g)
 	for n, old := range g.changes.destructive {
+		if !p.budget.affords(stopBytes + g.bytes) {
+			g.queued += len(g.changes.destructive) - n
+			return
+		}
 		if !p.replace(g, old) {
 			p.fail(g)
 			g.coalesce(len(g.changes.destructive) - n - 1)
@@ -464,6 +474,7 @@ func (p *placer) replace(g *groupPlacer, old *projections.Allocation) bool {
 
 func (p *placer) stop(a *projections.Allocation, why string, handsOver bool) {
 	p.plan.Stops = append(p.plan.Stops, event.PlannedStop{ID: a.ID, Description: why, HandsOver: handsOver})
+	p.budget.left -= stopBytes
 }
 
 // begin makes the group the one that is being placed.
@@ -486,6 +497,7 @@ func (p *placer) put(g *groupPlacer, i int, name uint32, previous event.ID) {
 		Ordinal: p.ordinal, Node: uint32(c.planNode), Name: name, Score: p.scores[i], Ports: ports, Previous: previous,
 	})
 	p.ordinal++
+	p.budget.left -= g.bytes
 	c.room.Take(g.ask, ports)
 	c.live++
 	g.live[i]++

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"cmp"
+	"math"
 
 	"drover/eventlog/event"
 	"drover/projections"
@@ -48,9 +49,10 @@ func Schedule(s *projections.State, eval *event.Evaluation) *event.PlanCommitted
 	stay := &staying{state: s, job: job, rules: rules}
 	changes := reconcile(s, key, job, stay.stays)
 	budget := &budget{left: planBytesMax}
-	if !job.Spec.Job.AllAtOnce {
-		budget.cut(changes)
+	if job.Spec.Job.AllAtOnce {
+		budget.left = math.MaxInt // it cannot be parted
 	}
+	budget.cut(changes)
 	stopAll(plan, changes)
 	place(s, job, rules, plan, changes, budget)
 	budget.close(plan)
@@ -83,14 +85,14 @@ func place(s *projections.State, job *projections.Job, rules *jobRules, plan *ev
 	wanted := 0
 	for _, g := range changes {
 		if g.group != nil {
-			plan.Queued[g.name] = budget.deferred[g.name]
+			plan.Queued[g.name] = 0
 			wanted += len(g.destructive) + len(g.fresh)
 		}
 	}
 	if wanted == 0 {
 		return
 	}
-	p := &placer{state: s, job: spec, plan: plan, rules: rules, fleet: newFleet(s, rules, plan.Seed)}
+	p := &placer{state: s, job: spec, plan: plan, budget: budget, rules: rules, fleet: newFleet(s, rules, plan.Seed)}
 	for _, g := range changes {
 		if g.group == nil {
 			continue
@@ -101,6 +103,7 @@ func place(s *projections.State, job *projections.Job, rules *jobRules, plan *ev
 		}
 		placing.planned.Name = g.name
 		placing.dynamic = countDynamic(placing.ask)
+		placing.bytes = placementBytes + portBytes*len(placing.ask.Ports)
 		for _, t := range g.group.Tasks {
 			placing.cores = placing.cores || t.Resources.Cores > 0
 		}
@@ -219,14 +222,16 @@ func byInstance(a, b *projections.Allocation) int {
 }
 
 // budget keeps a plan within one append. What it leaves out is decided again, on
-// the state after this plan; the evaluation stays open for it.
+// the state after this plan; the evaluation stays open for it. Only what is
+// carried out uses it up, so a plan that leaves something out has got something
+// done, and an evaluation comes to its end.
 type budget struct {
-	left     int
-	deferred map[string]int // placements left for later, by group
-	over     bool
+	left int // bytes
+	over bool
 }
 
-// cut shortens the lists of changes, in the order in which they are carried out.
+// cut shortens the lists of what needs no node, in the order in which they are
+// carried out.
 func (b *budget) cut(changes []*groupChanges) {
 	for _, g := range changes {
 		g.unneeded = take(b, g.unneeded, stopBytes)
@@ -234,35 +239,25 @@ func (b *budget) cut(changes []*groupChanges) {
 		g.abandoned = take(b, g.abandoned, stopBytes)
 		g.inPlace = take(b, g.inPlace, inPlaceBytes)
 	}
-	for _, g := range changes {
-		if g.group == nil {
-			continue
-		}
-		wanted := len(g.destructive) + len(g.fresh)
-		each := placementBytes
-		if len(g.group.Networks) > 0 {
-			each += portBytes * (len(g.group.Networks[0].ReservedPorts) + len(g.group.Networks[0].DynamicPorts))
-		}
-		g.destructive = take(b, g.destructive, stopBytes+each)
-		g.fresh = take(b, g.fresh, each)
-		if cut := wanted - len(g.destructive) - len(g.fresh); cut > 0 {
-			if b.deferred == nil {
-				b.deferred = make(map[string]int)
-			}
-			b.deferred[g.name] = cut
-		}
-	}
 }
 
 func take[T any](b *budget, list []T, bytes int) []T {
-	n := min(len(list), max(b.left, 0)/bytes)
-	if n < len(list) {
-		// Nothing that comes later in order may overtake what is left out.
-		b.over, b.left = true, 0
-		return list[:n]
+	for i := range list {
+		if !b.affords(bytes) {
+			return list[:i]
+		}
+		b.left -= bytes
 	}
-	b.left -= n * bytes
-	return list[:n]
+	return list
+}
+
+// affords reports whether there is room for one more thing. Once there is not,
+// nothing that comes later in order may overtake what was left out.
+func (b *budget) affords(bytes int) bool {
+	if b.left < bytes {
+		b.over, b.left = true, 0
+	}
+	return b.left >= bytes
 }
 
 // close leaves the evaluation open when something was left out.

@@ -390,36 +390,59 @@ func TestProgressGivesNewAttempts(t *testing.T) {
 	})
 }
 
-// A decision too large for one append is several plans of one evaluation.
+// A decision too large for one append is several plans of one evaluation. What
+// finds no node uses nothing up, so the evaluation ends in any case.
 func TestALargeDecisionIsSeveralPlans(t *testing.T) {
-	inBubble(t, func(t *testing.T, l *ledger) {
-		const count = 15_000
-		l.change(func(c *cluster) {
-			c.addNodes(3, "n", 1_000_000, 1_000_000)
-			c.submit(newJob("web", count, 1, 1))
-			c.evaluate("web", event.TriggerJobRegister)
+	const count = 15_000
+	for _, test := range []struct{ room, plans int }{{count, 3}, {8000, 2}, {100, 1}, {0, 1}} {
+		t.Run(fmt.Sprintf("room for %d", test.room), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, l *ledger) {
+				l.change(func(c *cluster) {
+					c.addNode(newNode("a", int64(test.room), 1_000_000, nil))
+					c.submit(newJob("web", count, 1, 1))
+					c.evaluate("web", event.TriggerJobRegister)
+				})
+				running(t, (&Workers{Source: l, Committer: l, Count: 1}).Run)
+				synctest.Wait()
+				if n := len(l.cluster.live("web")); n != test.room {
+					t.Fatalf("%d allocations, want %d", n, test.room)
+				}
+				plans := l.planned()
+				if len(plans) != test.plans {
+					t.Fatalf("%d plans, want %d", len(plans), test.plans)
+				}
+				for i, plan := range plans {
+					data, err := event.Marshal(plan)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if len(data) > 512<<10 {
+						t.Errorf("plan %d has %d bytes", i, len(data))
+					}
+					if last := i == len(plans)-1; last != (plan.Outcome == event.EvalComplete) {
+						t.Errorf("plan %d of %d leaves its evaluation %v", i, len(plans), plan.Outcome)
+					}
+				}
+				last := plans[len(plans)-1]
+				if queued := last.Queued["g"]; queued != count-test.room {
+					t.Errorf("%d are queued, want %d", queued, count-test.room)
+				}
+				if failed := last.Groups[len(last.Groups)-1].Failed; (failed != nil) != (test.room < count) {
+					t.Errorf("the last plan explains a failure: %v", failed != nil)
+				}
+
+				// Stopping them takes several plans as well.
+				l.change(func(c *cluster) {
+					c.apply(&event.JobStopped{Namespace: event.DefaultNamespace, JobID: "web", Version: 1})
+					c.evaluate("web", event.TriggerJobDeregister)
+				})
+				synctest.Wait()
+				if n := len(l.cluster.live("web")); n != 0 {
+					t.Errorf("%d allocations of a stopped job", n)
+				}
+			})
 		})
-		running(t, (&Workers{Source: l, Committer: l, Count: 1}).Run)
-		synctest.Wait()
-		if n := len(l.cluster.live("web")); n != count {
-			t.Fatalf("%d allocations, want %d", n, count)
-		}
-		if len(l.planned()) < 2 {
-			t.Fatalf("%d plans, want several", len(l.planned()))
-		}
-		for i, plan := range l.planned() {
-			data, err := event.Marshal(plan)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(data) > 512<<10 {
-				t.Errorf("plan %d has %d bytes", i, len(data))
-			}
-			if last := i == len(l.planned())-1; last != (plan.Outcome == event.EvalComplete) {
-				t.Errorf("plan %d of %d leaves its evaluation %v", i, len(l.planned()), plan.Outcome)
-			}
-		}
-	})
+	}
 }
 
 // block puts an evaluation of the job to sleep that was decided at basis.
