@@ -8,6 +8,7 @@ import (
 
 	"github.com/mattn/go-isatty"
 
+	"drover/cmd/internal/agent"
 	"drover/cmd/internal/cli"
 )
 
@@ -15,6 +16,7 @@ import (
 var version = "0.1.0-dev"
 
 func main() {
+	agent.Version = version
 	program := cli.Program{
 		Version:     version,
 		Stdin:       os.Stdin,
@@ -27,6 +29,7 @@ func main() {
 		ParseJob:    parseJob,
 		ValidateJob: validateJob,
 		VerifyDir:   verifyDir,
+		RunAgent:    agent.Run,
 	}
 	os.Exit(program.Run(os.Args[1:]))
 }

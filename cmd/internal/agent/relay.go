@@ -1,0 +1,143 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"drover/eventlog/event"
+	"drover/executor"
+	"drover/projections"
+	"drover/projections/rest"
+)
+
+// clientRoutes answers the routes that only a node can answer (/v1/client/...):
+// itself when the node is this one, else by asking the node's own HTTP API.
+type clientRoutes struct {
+	node  *executor.Agent    // nil when this agent runs no tasks
+	store *projections.Store // nil when this agent is no server
+	relay *httputil.ReverseProxy
+}
+
+// relayedHeader marks a request that was passed on once. A second hop would
+// mean that two agents each take the other for the node.
+const relayedHeader = "X-Drover-Relayed"
+
+func newClientRoutes(node *executor.Agent, store *projections.Store, logger *slog.Logger) *clientRoutes {
+	transport := &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+		MaxIdleConnsPerHost: 4,
+	}
+	return &clientRoutes{node: node, store: store, relay: &httputil.ReverseProxy{
+		Rewrite:       func(*httputil.ProxyRequest) {},
+		Transport:     transport,
+		FlushInterval: -1, // logs and files are followed live
+		ErrorLog:      slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			rest.Fail(w, rest.Errorf(http.StatusNotFound, "No path to node: %v", err))
+		},
+	}}
+}
+
+func (c *clientRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get(relayedHeader) != "" || c.store == nil {
+		c.local(w, r)
+		return
+	}
+	id, known := c.nodeOf(r)
+	switch node := c.store.Snapshot().Node(id); {
+	case !known && c.node != nil:
+		c.local(w, r) // it says what it does not know
+	case !known:
+		rest.Fail(w, rest.Errorf(http.StatusNotFound, "Unknown allocation or node in %q", r.URL.Path))
+	case c.node != nil && id == c.node.NodeID():
+		c.local(w, r)
+	case node == nil:
+		rest.Fail(w, rest.Errorf(http.StatusNotFound, "Unknown node %q", id))
+	case node.Status == event.NodeDown || node.Info.HTTPAddr == "":
+		rest.Fail(w, rest.Errorf(http.StatusNotFound, "No path to node: node %q is %v", id, node.Status))
+	default:
+		passOn(c.relay, w, r, node.Info.HTTPAddr)
+	}
+}
+
+func (c *clientRoutes) local(w http.ResponseWriter, r *http.Request) {
+	if c.node == nil {
+		rest.Fail(w, rest.Errorf(http.StatusNotImplemented, "this agent runs no tasks"))
+		return
+	}
+	c.node.Handler().ServeHTTP(w, r)
+}
+
+// nodeOf is the node that a request is about: the one it names, or the one that
+// its allocation is on.
+func (c *clientRoutes) nodeOf(r *http.Request) (event.ID, bool) {
+	if text := r.URL.Query().Get("node_id"); text != "" {
+		id, err := event.ParseID(text)
+		return id, err == nil
+	}
+	for part := range strings.SplitSeq(r.URL.Path, "/") {
+		if id, err := event.ParseID(part); err == nil && !id.IsZero() {
+			if a := c.store.Snapshot().Allocation(id); a != nil {
+				return a.NodeID, true
+			}
+		}
+	}
+	return event.ID{}, false
+}
+
+func passOn(proxy *httputil.ReverseProxy, w http.ResponseWriter, r *http.Request, address string) {
+	out := r.Clone(r.Context())
+	out.URL = &url.URL{Scheme: "http", Host: address, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery}
+	out.Header.Set(relayedHeader, "1")
+	proxy.ServeHTTP(w, out)
+}
+
+// toServers passes every request on to a server: what an agent without a server
+// part answers all other routes with.
+type toServers struct {
+	servers []string
+	next    atomic.Uint64
+	relay   *httputil.ReverseProxy
+}
+
+func newToServers(servers []string, logger *slog.Logger) *toServers {
+	t := &toServers{servers: servers}
+	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	t.relay = &httputil.ReverseProxy{
+		Rewrite: func(*httputil.ProxyRequest) {},
+		Transport: &http.Transport{
+			// Any server will do, so the name asked for is not the one dialled.
+			DialContext: func(ctx context.Context, network, _ string) (conn net.Conn, err error) {
+				start := t.next.Add(1)
+				for i := range t.servers {
+					if conn, err = dialer.DialContext(ctx, network, t.servers[(start+uint64(i))%uint64(len(t.servers))]); err == nil {
+						return conn, nil
+					}
+				}
+				return nil, err
+			},
+			MaxIdleConnsPerHost: 16,
+		},
+		FlushInterval: -1,
+		ErrorLog:      slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			rest.Fail(w, rest.Errorf(http.StatusInternalServerError, "No server answers: %v", err))
+		},
+	}
+	return t
+}
+
+func (t *toServers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get(relayedHeader) != "" {
+		rest.Fail(w, rest.Errorf(http.StatusLoopDetected, "the request came back to an agent that is no server"))
+		return
+	}
+	passOn(t.relay, w, r, "servers")
+}

@@ -1,0 +1,321 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"drover/cmd/internal/agentconfig"
+	"drover/commands"
+	"drover/eventlog"
+	"drover/eventlog/event"
+	"drover/projections"
+	"drover/projections/api"
+	"drover/projections/rest"
+	"drover/scheduler"
+)
+
+// replicaID of the one server that this version knows how to start.
+const replicaID = 1
+
+// server is the part of an agent that takes part in the cluster's decisions.
+type server struct {
+	cfg       agentconfig.Config
+	version   string
+	logger    *slog.Logger
+	log       *eventlog.Log
+	bridge    logBridge
+	store     *projections.Store
+	committer *commands.Committer
+	files     *eventlog.Checkpoints
+	reads     *api.API
+	writes    *commands.HTTP
+
+	// beats keeps the heartbeat deadlines while this server commits; nil else.
+	beats atomic.Pointer[scheduler.Heartbeats]
+}
+
+// openServer opens the log and makes the parts; nothing runs yet.
+func openServer(cfg agentconfig.Config, version string, logger *slog.Logger, facts api.Agent) (_ *server, err error) {
+	s := &server{cfg: cfg, version: version, logger: logger}
+	s.log, err = eventlog.Open(eventlog.Config{
+		Dir: filepath.Join(cfg.DataDir, "server"), ClusterName: cfg.Region, ReplicaID: replicaID,
+		RaftAddress: cfg.Advertise.Raft, ListenAddress: cfg.Bind.Raft, Logger: named(logger, "eventlog"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.log.Close())
+		}
+	}()
+	s.bridge = logBridge{s.log}
+	if s.files, err = s.log.Checkpoints(); err != nil {
+		return nil, err
+	}
+	state, err := latestCheckpoint(s.files, named(logger, "checkpoint"))
+	if err != nil {
+		return nil, err
+	}
+	if head := s.log.Head(); state.Index() > head.Index {
+		// Raft has acknowledged records that its log still has to hand to the store.
+		ctx, cancel := context.WithTimeout(context.Background(), appendPatience)
+		defer cancel()
+		if _, err := s.log.Barrier(ctx); err != nil {
+			return nil, fmt.Errorf("the newest checkpoint is at record %d, the log ends at %d: %w", state.Index(), head.Index, err)
+		}
+	}
+	s.store = projections.NewStore(state)
+	s.committer = commands.NewCommitter(commands.CommitterConfig{
+		Log: s.bridge, Store: s.store, Now: time.Now,
+		ServerName: cfg.Name + "." + cfg.Region, Version: version, ReplicaID: replicaID,
+		Region: cfg.Region, ClusterID: newID, Logger: named(logger, "committer"),
+		Hooks: commands.CommitterHooks{Leading: s.leading, Resting: s.resting},
+	})
+	return s, s.makeHandlers(facts)
+}
+
+func newID() event.ID { return event.ID(uuid.New()) }
+
+func (s *server) makeHandlers(facts api.Agent) (err error) {
+	s.reads, err = api.New(api.Config{
+		Store: s.store, Region: s.cfg.Region,
+		Barrier: func(ctx context.Context) (uint64, error) {
+			head, err := s.log.Barrier(ctx)
+			return head.Index, err
+		},
+		Contact: func() (time.Duration, bool) { return 0, s.log.Leadership().LeaderID != 0 },
+		OpenLog: s.bridge.Tail,
+		Verify:  s.verify,
+		Agent:   facts,
+	})
+	if err != nil {
+		return err
+	}
+	s.writes, err = commands.NewHTTP(commands.HTTPConfig{
+		Do: s.committer.Do, Store: s.store, Region: s.cfg.Region, Beat: s.beat, NewID: newID,
+	})
+	return err
+}
+
+func (s *server) verify(ctx context.Context, progress func(done, total uint64)) (api.Verified, error) {
+	r, err := s.log.Verify(ctx, progress)
+	return verified(r), err
+}
+
+// verified says what a walk of the log found in the words of the API.
+func verified(r eventlog.VerifyResult) api.Verified {
+	v := api.Verified{Records: r.Entries, Index: r.Head.Index, Hash: event.Hash(r.Head.Hash)}
+	if r.Bad != nil {
+		v.BadIndex, v.Reason = r.Bad.Index, r.Bad.Reason
+	}
+	return v
+}
+
+func (s *server) beat(node event.ID) (time.Duration, error) {
+	beats := s.beats.Load()
+	if beats == nil {
+		return 0, commands.ErrNoLeader
+	}
+	return beats.Beat(node, time.Now()), nil
+}
+
+// register adds the server's routes; the ones of node agents are served to
+// agents and servers only.
+func (s *server) register(public, internal *rest.Router) {
+	for _, rt := range []*rest.Router{public, internal} {
+		s.reads.Register(rt)
+		s.writes.Register(rt)
+	}
+	s.reads.RegisterNodeAgent(internal)
+	s.writes.RegisterNodeAgent(internal)
+}
+
+// run sets everything going and returns when ctx has ended and all has stopped,
+// or with the error that ended it.
+func (s *server) run(ctx context.Context) error {
+	g := newGroup(ctx)
+	g.run("committer", s.committer.Run)
+	g.run("fold", func(ctx context.Context) error { return projections.Follow(ctx, s.store, s.bridge.Tail) })
+	g.run("scheduler", (&scheduler.Workers{
+		Source: s.store, Committer: planCommitter{s}, Count: s.cfg.Server.NumSchedulers, Log: named(s.logger, "scheduler"),
+	}).Run)
+	g.run("reactors", s.react)
+	checkpoints := &checkpointer{
+		store: s.store, files: s.files, record: s.committer.Do, logger: named(s.logger, "checkpoint"), server: s.cfg.Name,
+	}
+	g.run("checkpointer", checkpoints.run)
+	g.run("log", func(ctx context.Context) error {
+		select {
+		case <-s.log.Failed():
+			return s.log.Err()
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	return g.wait()
+}
+
+// close ends the log. Nothing of the server may run any more.
+func (s *server) close() error { return s.log.Close() }
+
+// leading and resting bracket an epoch of the committer. The reactors of an
+// epoch see their number in the state; react follows it there.
+func (s *server) leading(uint64) {
+	beats, err := scheduler.NewHeartbeats(scheduler.HeartbeatConfig{
+		Source: s.store, Marker: reactorCommands{s}, Epoch: s.store.Snapshot().Epoch(), Now: time.Now,
+		Jitter: func(limit time.Duration) time.Duration { return rand.N(limit + 1) },
+		TTLMin: s.cfg.Server.MinHeartbeatTTL, Grace: s.cfg.Server.HeartbeatGrace, Log: named(s.logger, "heartbeats"),
+	})
+	if err != nil {
+		panic(fmt.Sprintf("heartbeats of a checked configuration: %v", err))
+	}
+	s.beats.Store(beats)
+}
+
+func (s *server) resting(uint64) { s.beats.Store(nil) }
+
+// react runs the reactors of each epoch that this server commits in.
+func (s *server) react(ctx context.Context) error {
+	for {
+		changed := s.store.Changed()
+		beats := s.beats.Load()
+		if beats != nil {
+			epoch := s.store.Snapshot().Epoch()
+			s.reactIn(ctx, epoch, beats)
+			if ctx.Err() != nil {
+				return nil
+			}
+			continue
+		}
+		select {
+		case <-changed:
+		case <-time.After(reactorCheck):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// reactorCheck bounds how long a reactor of an epoch that ended goes on. Its
+// commands are refused from the first moment of the next epoch on.
+const reactorCheck = 250 * time.Millisecond
+
+func (s *server) reactIn(ctx context.Context, epoch uint64, beats *scheduler.Heartbeats) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g := newGroup(ctx)
+	g.run("unblocker", (&scheduler.Unblocker{
+		Source: s.store, Waker: reactorCommands{s}, Epoch: epoch, Log: named(s.logger, "unblocker"),
+	}).Run)
+	g.run("heartbeats", beats.Run)
+	g.run("epoch", func(ctx context.Context) error {
+		ticker := time.NewTicker(reactorCheck)
+		defer ticker.Stop()
+		for s.beats.Load() == beats {
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		cancel()
+		return nil
+	})
+	if err := g.wait(); err != nil && ctx.Err() == nil {
+		s.logger.Error("a reactor ended", "error", err)
+	}
+}
+
+// planCommitter shows the committer to the scheduler's workers.
+type planCommitter struct{ s *server }
+
+func (p planCommitter) command(id event.ID, cause uint64, body commands.Body) commands.Command {
+	return commands.Command{
+		ID: id, Cause: cause, Body: body,
+		Caller: event.Caller{Kind: event.CallerWorker, Name: p.s.cfg.Name},
+	}
+}
+
+func (p planCommitter) CommitPlan(ctx context.Context, plan *event.PlanCommitted) (scheduler.PlanResult, error) {
+	result, err := p.s.committer.Do(ctx, p.command(newID(), p.cause(plan.EvalID), commands.CommitPlan{Plan: plan}))
+	var rejection *commands.Rejection
+	switch {
+	case errors.As(err, &rejection):
+		return scheduler.PlanResult{
+			Refused: rejection.Message, Closed: rejection.Reason == commands.ReasonClosed, RefreshIndex: rejection.RefreshIndex,
+		}, nil
+	case err != nil:
+		return scheduler.PlanResult{}, err
+	}
+	committed := scheduler.PlanResult{Index: result.Index}
+	for _, r := range result.Records {
+		if p, ok := r.Event.(*event.PlanCommitted); ok {
+			committed.Index = r.Index
+			if len(p.Dropped) > 0 {
+				committed.Partial, committed.RefreshIndex = true, result.Index
+			}
+		}
+	}
+	return committed, nil
+}
+
+// cause is the record that asked for the evaluation.
+func (p planCommitter) cause(id event.ID) uint64 {
+	if eval := p.s.store.Snapshot().Evaluation(id); eval != nil {
+		return eval.ModifyIndex
+	}
+	return 0
+}
+
+func (p planCommitter) FailEvaluation(ctx context.Context, id event.ID, description string) error {
+	_, err := p.s.committer.Do(ctx, p.command(newID(), p.cause(id), commands.FailEvaluation{EvalID: id, Description: description}))
+	var rejection *commands.Rejection
+	if errors.As(err, &rejection) {
+		return nil
+	}
+	return err
+}
+
+// reactorCommands shows the committer to the reactors.
+type reactorCommands struct{ s *server }
+
+func (r reactorCommands) do(ctx context.Context, epoch uint64, name string, body commands.Body) error {
+	_, err := r.s.committer.Do(ctx, commands.Command{
+		ID: newID(), Epoch: epoch, Body: body, Caller: event.Caller{Kind: event.CallerReactor, Name: name},
+	})
+	return err
+}
+
+func (r reactorCommands) MarkDown(ctx context.Context, epoch uint64, nodes []event.ID, reason string) error {
+	return r.do(ctx, epoch, "heartbeats", commands.MarkNodesDown{IDs: nodes, Reason: reason})
+}
+
+func (r reactorCommands) Unblock(ctx context.Context, epoch uint64, evals []event.ID) error {
+	return r.do(ctx, epoch, "unblocker", commands.UnblockEvaluations{IDs: evals})
+}
+
+// facts about the wait for a first leader, for the start of the agent.
+func (s *server) awaitServing(ctx context.Context) error {
+	for s.beats.Load() == nil {
+		changed := s.store.Changed()
+		if s.beats.Load() != nil {
+			break
+		}
+		select {
+		case <-changed:
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
