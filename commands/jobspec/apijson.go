@@ -95,7 +95,11 @@ func (d *jsonDecoder) value(v any, f *field, path string) any {
 		if n, ok := jsonInteger(v, f.lo, f.hi); ok {
 			return n
 		}
-		d.fail(path, "a whole number from %d to %d is required", f.lo, f.hi)
+		if f.hi == maxInt {
+			d.fail(path, "a whole number is required")
+		} else {
+			d.fail(path, "a whole number from %d to %d is required", f.lo, f.hi)
+		}
 	case kindDuration:
 		if n, ok := jsonInteger(v, math.MinInt64, math.MaxInt64); ok {
 			return time.Duration(n)
@@ -187,7 +191,7 @@ func (d *jsonDecoder) mapValue(m map[string]any, f *field, path string) any {
 		switch f.kind {
 		case kindStringMap:
 			s, ok := m[k].(string)
-			if !ok {
+			if !ok && m[k] != nil {
 				d.fail(at, "a string is required")
 				continue
 			}
@@ -237,6 +241,9 @@ func jsonInteger(v any, lo, hi int64) (int64, bool) {
 }
 
 func jsonStrings(v any) ([]any, bool) {
+	if v == nil { // a list in a map may be null: Go writes an empty one so
+		return []any{}, true
+	}
 	list, ok := v.([]any)
 	if !ok {
 		return nil, false
@@ -253,9 +260,6 @@ func jsonStrings(v any) ([]any, bool) {
 func canonicalJSON(v any) (any, error) {
 	switch v := v.(type) {
 	case json.Number:
-		if n, err := v.Int64(); err == nil {
-			return n, nil
-		}
 		x, err := strconv.ParseFloat(v.String(), 64)
 		if err != nil {
 			return nil, fmt.Errorf("the number %s is too large", v)

@@ -452,9 +452,6 @@ func plain(v cty.Value) (any, error) {
 }
 
 func plainNumber(f *big.Float) (any, error) {
-	if n, acc := f.Int64(); acc == big.Exact {
-		return n, nil
-	}
 	x, _ := f.Float64()
 	if math.IsInf(x, 0) {
 		return nil, fmt.Errorf("the number is too large")
@@ -462,7 +459,8 @@ func plainNumber(f *big.Float) (any, error) {
 	return canonicalFloat(x), nil
 }
 
-// canonicalFloat is an int64 where that says the same.
+// canonicalFloat gives a number of opaque content its one form: an int64 if it is whole and every JSON reader has it
+// exactly, else a float64.
 func canonicalFloat(x float64) any {
 	if x == math.Trunc(x) && math.Abs(x) <= maxInt {
 		return int64(x)

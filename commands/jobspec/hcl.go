@@ -23,8 +23,8 @@ func parseBody(src []byte, path string, top *block) (*hclsyntax.Body, hcl.Diagno
 		}
 		return parseJSONSyntax(src, path, top)
 	}
-	tokens, diags := hclsyntax.LexConfig(src, path, hcl.InitialPos)
-	if !diags.HasErrors() {
+	if mayNestDeeply(src) {
+		tokens, _ := hclsyntax.LexConfig(src, path, hcl.InitialPos)
 		if diags := checkNesting(tokens); diags != nil {
 			return nil, diags
 		}
@@ -39,6 +39,20 @@ func parseBody(src []byte, path string, top *block) (*hclsyntax.Body, hcl.Diagno
 // isJSON tells HCL's JSON syntax from the native one by the first byte that is not blank.
 func isJSON(src []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(src, " \t\r\n"), []byte("{"))
+}
+
+// mayNestDeeply spares texts with few brackets and operators the closer look, which costs as much as reading them.
+func mayNestDeeply(src []byte) bool {
+	brackets, operators := 0, 0
+	for _, c := range src {
+		switch c {
+		case '[', '(', '{':
+			brackets++
+		case '*', '/', '+', '-', '%', '=', '<', '>', '&', '|', '!', '?':
+			operators++
+		}
+	}
+	return brackets > nestingMax || operators > operatorsMax
 }
 
 // checkNesting refuses texts whose evaluation would need a deep stack.

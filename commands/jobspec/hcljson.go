@@ -15,6 +15,9 @@ func parseJSONSyntax(src []byte, path string, top *block) (*hclsyntax.Body, hcl.
 		return nil, diags
 	}
 	c := &jsonConverter{}
+	if top == varFileBlock {
+		return c.names(file.Body), append(diags, c.diags...)
+	}
 	body := c.body(file.Body, top)
 	return body, append(diags, c.diags...)
 }
@@ -27,13 +30,16 @@ func (c *jsonConverter) body(from hcl.Body, b *block) *hclsyntax.Body {
 	to := &hclsyntax.Body{Attributes: hclsyntax.Attributes{}, SrcRange: from.MissingItemRange(), EndRange: from.MissingItemRange()}
 	schema := &hcl.BodySchema{}
 	for name, f := range b.byHCL {
-		if f.kind.isBlock() {
+		switch {
+		case f.kind.isBlock():
 			header := hcl.BlockHeaderSchema{Type: name}
 			if f.block.label != "" {
 				header.LabelNames = []string{"name"}
 			}
 			schema.Blocks = append(schema.Blocks, header)
-		} else {
+		case b == topBlock: // locals and variables
+			schema.Blocks = append(schema.Blocks, hcl.BlockHeaderSchema{Type: name})
+		default:
 			schema.Attributes = append(schema.Attributes, hcl.AttributeSchema{Name: name})
 		}
 	}
@@ -49,7 +55,9 @@ func (c *jsonConverter) body(from hcl.Body, b *block) *hclsyntax.Body {
 	}
 	for _, blk := range content.Blocks {
 		var child *hclsyntax.Body
-		if blk.Type == "dynamic" {
+		if f := b.byHCL[blk.Type]; f != nil && !f.kind.isBlock() {
+			child = c.names(blk.Body)
+		} else if blk.Type == "dynamic" {
 			f := b.byHCL[blk.Labels[0]]
 			if f == nil || !f.kind.isBlock() {
 				c.diags = append(c.diags, unexpectedBlock(b, blk.Labels[0], blk.DefRange))
@@ -63,6 +71,19 @@ func (c *jsonConverter) body(from hcl.Body, b *block) *hclsyntax.Body {
 			Type: blk.Type, Labels: blk.Labels, Body: child,
 			TypeRange: blk.TypeRange, LabelRanges: blk.LabelRanges, OpenBraceRange: blk.DefRange, CloseBraceRange: blk.DefRange,
 		})
+	}
+	return to
+}
+
+// names converts a body that holds names with values of any type.
+func (c *jsonConverter) names(from hcl.Body) *hclsyntax.Body {
+	to := &hclsyntax.Body{Attributes: hclsyntax.Attributes{}, SrcRange: from.MissingItemRange(), EndRange: from.MissingItemRange()}
+	attrs, diags := from.JustAttributes()
+	c.diags = append(c.diags, diags...)
+	for name, attr := range attrs {
+		to.Attributes[name] = &hclsyntax.Attribute{
+			Name: name, Expr: c.expression(attr.Expr), SrcRange: attr.Range, NameRange: attr.NameRange, EqualsRange: attr.NameRange,
+		}
 	}
 	return to
 }
@@ -113,11 +134,10 @@ func (c *jsonConverter) bare(e hcl.Expression) hclsyntax.Expression {
 	}
 	text := []byte(v.AsString())
 	start := e.Range().Start
-	if tokens, diags := hclsyntax.LexExpression(text, e.Range().Filename, start); !diags.HasErrors() {
-		if diags := checkNesting(tokens); diags != nil {
-			c.diags = append(c.diags, diags...)
-			return &hclsyntax.LiteralValueExpr{Val: cty.DynamicVal, SrcRange: e.Range()}
-		}
+	tokens, _ := hclsyntax.LexExpression(text, e.Range().Filename, start)
+	if diags := checkNesting(tokens); diags != nil {
+		c.diags = append(c.diags, diags...)
+		return &hclsyntax.LiteralValueExpr{Val: cty.DynamicVal, SrcRange: e.Range()}
 	}
 	expr, diags := hclsyntax.ParseExpression(text, e.Range().Filename, start)
 	c.diags = append(c.diags, diags...)
@@ -151,7 +171,8 @@ func (c *jsonConverter) expression(e hcl.Expression) hclsyntax.Expression {
 	start := e.Range().Start
 	start.Column++ // past the quote
 	start.Byte++
-	if tokens, diags := hclsyntax.LexTemplate(text, e.Range().Filename, start); !diags.HasErrors() {
+	if mayNestDeeply(text) {
+		tokens, _ := hclsyntax.LexTemplate(text, e.Range().Filename, start)
 		if diags := checkNesting(tokens); diags != nil {
 			c.diags = append(c.diags, diags...)
 			return &hclsyntax.LiteralValueExpr{Val: cty.DynamicVal, SrcRange: e.Range()}

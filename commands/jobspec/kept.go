@@ -11,7 +11,7 @@ import (
 // writtenKept lists the dotted paths of such fields in a tree that holds only what an author wrote.
 func writtenKept(t tree, b *block, path string) []string {
 	var paths []string
-	b.walkWritten(t, path, func(f *field, v any, at string) {
+	b.walkWritten(t, path, func(at string) {
 		if !slices.Contains(paths, at) {
 			paths = append(paths, at)
 		}
@@ -20,7 +20,7 @@ func writtenKept(t tree, b *block, path string) []string {
 }
 
 // walkWritten calls visit for every outermost field that is written and not acted on.
-func (b *block) walkWritten(t tree, path string, visit func(f *field, v any, at string)) {
+func (b *block) walkWritten(t tree, path string, visit func(at string)) {
 	for i := range b.fields {
 		f := &b.fields[i]
 		v, ok := t[f.json]
@@ -31,7 +31,7 @@ func (b *block) walkWritten(t tree, path string, visit func(f *field, v any, at 
 		switch {
 		case !f.acts:
 			if !slices.Contains(f.actsOn, v) {
-				visit(f, v, at)
+				visit(at)
 			}
 		case f.kind == kindBlock:
 			f.block.walkWritten(v.(tree), at, visit)
@@ -47,9 +47,11 @@ func (b *block) walkWritten(t tree, path string, visit func(f *field, v any, at 
 func (f *field) path(outer, label string) string {
 	name := f.hcl
 	if name == "" {
-		name = f.json
-		if f.json == "ReservedPorts" || f.json == "DynamicPorts" {
+		switch name = f.json; name {
+		case "ReservedPorts", "DynamicPorts":
 			name = "port"
+		case "Identity", "Identities":
+			name = "identity"
 		}
 	}
 	at := outer + "." + name

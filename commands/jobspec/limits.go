@@ -10,8 +10,12 @@ const (
 	nestingMax   = 500
 	operatorsMax = 20_000
 
-	// expandedBlocksMax bounds how many blocks dynamic blocks may make: more than the tasks of the largest job.
-	expandedBlocksMax = 100_000
+	// syntaxErrorsMax bounds what is reported of a text that cannot be read: an unclosed quote makes each line after it
+	// an error that says nothing new.
+	syntaxErrorsMax = 5
+
+	// expandedBlocksMax bounds how many blocks dynamic blocks may make: more than the groups and tasks of any job that people write.
+	expandedBlocksMax = 20_000
 
 	// bcryptCostMax keeps one function call below a second.
 	bcryptCostMax = 14

@@ -1,8 +1,10 @@
 package jobspec
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -79,7 +81,8 @@ func Parse(cfg ParseConfig) (*Result, error) {
 	}
 	body, diags := parseBody(cfg.Body, cfg.Path, topBlock)
 	if diags.HasErrors() {
-		return nil, parseErrors(diags)
+		errs := parseErrors(diags)
+		return nil, errs[:min(len(errs), syntaxErrorsMax)]
 	}
 	refs := &references{src: source{text: cfg.Body, json: isJSON(cfg.Body)}, literals: map[string]cty.Value{}}
 	rewriteReferences(refs, body)
@@ -156,7 +159,7 @@ func (d *decoder) file(body *hclsyntax.Body, root *hcl.EvalContext, path string)
 	return d.block(written{job, root}, jobBlock)
 }
 
-func parseErrors(diags hcl.Diagnostics) error {
+func parseErrors(diags hcl.Diagnostics) ParseErrors {
 	var errs ParseErrors
 	for _, diag := range diags {
 		if diag.Severity != hcl.DiagError {
@@ -168,6 +171,9 @@ func parseErrors(diags hcl.Diagnostics) error {
 		}
 		errs = append(errs, e)
 	}
+	slices.SortStableFunc(errs, func(a, b ParseError) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.StartLine, b.StartLine), cmp.Compare(a.StartColumn, b.StartColumn))
+	})
 	return errs
 }
 

@@ -332,7 +332,9 @@ func (v *validator) task(g *event.TaskGroup, t *event.Task, path string) {
 	v.resources(path+".resources", t.Resources)
 	v.constraints(path, t.Constraints, false)
 	v.affinities(path, t.Affinities)
-	v.restart(path+".restart", t.RestartPolicy)
+	if t.RestartPolicy != g.RestartPolicy { // else it is the group's, checked there
+		v.restart(path+".restart", t.RestartPolicy)
+	}
 	v.logs(path+".logs", t.LogConfig, g.EphemeralDisk.SizeMB)
 	for i := range t.Templates {
 		v.template(fmt.Sprintf("%s.template[%d]", path, i), &t.Templates[i])

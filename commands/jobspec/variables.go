@@ -89,7 +89,7 @@ func (v *variables) declareOne(blk *hclsyntax.Block, ctx *hcl.EvalContext) {
 		if decl.typ == cty.DynamicPseudoType && !value.IsNull() {
 			decl.typ = value.Type()
 		}
-		if !v.set(decl, value, attr.Expr.Range(), "the default") {
+		if !v.set(decl, value, attr.Expr.Range(), "its default") {
 			return
 		}
 	}
@@ -123,7 +123,8 @@ func (v *variables) set(decl *variable, value cty.Value, at hcl.Range, source st
 	}
 	converted, err := convert.Convert(value, decl.typ)
 	if err != nil {
-		v.fail(at, "Invalid value for variable", fmt.Sprintf("The variable %q cannot take %s: %s.", decl.name, source, err))
+		v.fail(at, "Invalid value for variable", fmt.Sprintf("The value of variable %q from %s does not fit: %s.", decl.name, source, err))
+		decl.value = cty.DynamicVal // one problem is reported once
 		return false
 	}
 	decl.value = converted
@@ -153,6 +154,7 @@ func (v *variables) setText(decl *variable, text, source string) {
 		}
 	}
 	v.diags = append(v.diags, diags...)
+	decl.value = cty.DynamicVal
 }
 
 // assign gives values in order of precedence, the last wins: environment, files, flags.
@@ -207,7 +209,7 @@ func (v *variables) assignFile(file VarFile, strict bool) {
 		refs.expression(attr.Expr, scope{})
 		value, diags := attr.Expr.Value(v.context(refs))
 		v.diags = append(v.diags, diags...)
-		if !diags.HasErrors() && v.set(decl, value, attr.Expr.Range(), "this value") {
+		if !diags.HasErrors() && v.set(decl, value, attr.Expr.Range(), "a variable file") {
 			delete(v.flags, attr.Name)
 		}
 	}
@@ -240,6 +242,9 @@ func (v *variables) values(refs *references) cty.Value {
 			decl.value = cty.DynamicVal
 		}
 		all[name] = decl.value
+		if !decl.value.IsKnown() {
+			continue
+		}
 		for _, blk := range decl.validations {
 			v.validate(decl, blk, refs)
 		}
