@@ -507,8 +507,8 @@ func TestDamagedCheckpoint(t *testing.T) {
 	}
 }
 
-// FuzzDecodeCheckpoint: damaged bytes give an error, never a panic and never a
-// huge allocation; what is taken can be encoded again.
+// FuzzDecodeCheckpoint: damaged bytes give an error, never a panic; what is taken
+// can be encoded again.
 func FuzzDecodeCheckpoint(f *testing.F) {
 	f.Add(encoding(f, projections.New()))
 	f.Add(encoding(f, life(f).state))
