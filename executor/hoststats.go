@@ -20,7 +20,6 @@ type hostStats struct {
 
 	mu   sync.Mutex
 	last map[string]cpu.TimesStat
-	at   time.Time
 }
 
 func newHostStats(allocDir string) *hostStats {

@@ -188,7 +188,7 @@ func (s *streamer) logs(log string, from position) error {
 		// The file was read to its end. What is in a later one was written after it.
 		indexes := s.indexes(log)
 		if i := slices.IndexFunc(indexes, func(n int) bool { return n > index }); i >= 0 {
-			if index, offset, err = s.logFile(log, index, offset); err != nil {
+			if _, _, err = s.logFile(log, index, offset); err != nil {
 				return err
 			}
 			index, offset = indexes[i], 0

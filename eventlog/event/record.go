@@ -261,7 +261,7 @@ func decOptions(extra cbor.ExtraDecErrorCond) cbor.DecOptions {
 		IndefLength:       cbor.IndefLengthForbidden,
 		MaxNestedLevels:   32,
 		DefaultMapType:    reflect.TypeFor[map[string]any](),
-		IntDec:            cbor.IntDecConvertSigned,
+		IntDec:            cbor.IntDecConvertSignedOrFail,
 		ExtraReturnErrors: extra,
 		// A task's last words or a name out of a kernel need not be UTF-8. What
 		// can be written must be readable: otherwise one such string would stop

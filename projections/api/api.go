@@ -77,7 +77,6 @@ type ask struct {
 	id      string // the parameter in the path; "" when there is none
 	state   *projections.State
 	request *http.Request
-	body    []byte // of the few questions that have one
 
 	next string // set by lists: token of the following page
 }
