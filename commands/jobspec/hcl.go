@@ -3,6 +3,7 @@ package jobspec
 import (
 	"bytes"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -15,6 +16,20 @@ func parseBody(src []byte, path string, top *block) (*hclsyntax.Body, hcl.Diagno
 			Severity: hcl.DiagError, Summary: "Text too large",
 			Detail:  fmt.Sprintf("A job file may have at most %d bytes, this one has %d.", sourceBytesMax, len(src)),
 			Subject: &hcl.Range{Filename: path, Start: hcl.InitialPos, End: hcl.InitialPos},
+		}}
+	}
+	if !utf8.Valid(src) {
+		valid := len(src)
+		for i, r := range string(src) {
+			if _, size := utf8.DecodeRune(src[i:]); r == utf8.RuneError && size == 1 {
+				valid = i
+				break
+			}
+		}
+		at := hcl.Pos{Line: bytes.Count(src[:valid], []byte("\n")) + 1, Column: valid - bytes.LastIndexByte(src[:valid], '\n'), Byte: valid}
+		return nil, hcl.Diagnostics{{
+			Severity: hcl.DiagError, Summary: "Invalid character encoding", Detail: "A job file is text in UTF-8.",
+			Subject: &hcl.Range{Filename: path, Start: at, End: at},
 		}}
 	}
 	if isJSON(src) {

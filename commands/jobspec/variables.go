@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/ext/typeexpr"
@@ -134,6 +135,11 @@ func (v *variables) set(decl *variable, value cty.Value, at hcl.Range, source st
 // setText sets a variable from raw text: as it is for a string, number or bool, else read as an expression.
 func (v *variables) setText(decl *variable, text, source string) {
 	at := hcl.Range{Filename: source, Start: hcl.InitialPos, End: hcl.InitialPos}
+	if !utf8.ValidString(text) {
+		v.fail(at, "Invalid character encoding", fmt.Sprintf("The value of variable %q is not text in UTF-8.", decl.name))
+		decl.value = cty.DynamicVal
+		return
+	}
 	switch decl.typ {
 	case cty.String, cty.Number, cty.Bool:
 		v.set(decl, cty.StringVal(text), at, source)
