@@ -48,6 +48,9 @@ func (d *decoder) blocks(body *hclsyntax.Body, ctx *hcl.EvalContext) []written {
 
 // expand makes one block per element of a dynamic block's for_each.
 func (d *decoder) expand(blk *hclsyntax.Block, ctx *hcl.EvalContext) []written {
+	if d.expanded > expandedBlocksMax { // reported when it was passed
+		return nil
+	}
 	if len(blk.Labels) != 1 {
 		d.fail(blk.DefRange(), "Invalid dynamic block", `A dynamic block has one label, the type of the blocks to make.`)
 		return nil

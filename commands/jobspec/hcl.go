@@ -144,7 +144,7 @@ var (
 		{hcl: "variables", json: "variables", kind: kindOpaque},
 		{hcl: "locals", json: "locals", kind: kindOpaque},
 	}}).seal().hint(
-		"group", "it belongs into the job block",
-		"task", "it belongs into a group",
+		"group", "it belongs in the job block",
+		"task", "it belongs in a group",
 	)
 )

@@ -273,7 +273,7 @@ func ParseRegisterRequest(body []byte) (*RegisterRequest, error) {
 	job, _ := member(obj, "Job")
 	jobObj, ok := job.(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("Job must be specified")
+		return nil, fmt.Errorf("read request: Job must be specified")
 	}
 	d := &jsonDecoder{}
 	t := d.block(obj, registerBlock, "")

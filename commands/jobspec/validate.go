@@ -269,6 +269,9 @@ func (v *validator) tasks(g *event.TaskGroup, path string) {
 		if t.Leader {
 			leaders++
 		}
+		if u := g.Update; u != nil && u.MaxParallel > 0 && u.ProgressDeadline > 0 && t.KillTimeout > u.ProgressDeadline {
+			v.fail(at+".kill_timeout", "%s is more than the update's progress_deadline, %s", t.KillTimeout, u.ProgressDeadline)
+		}
 		v.task(g, t, at)
 		// Each is bounded before it is added, so no sum can overflow.
 		cpu += min(max(t.Resources.CPU, 0), groupCPUMHzMax+1)

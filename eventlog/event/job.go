@@ -23,7 +23,7 @@ type Job struct {
 	Region           string                  `cbor:"1,keyasint,omitempty"` // region that runs the job; GlobalRegion means "the one it was sent to"
 	Namespace        string                  `cbor:"2,keyasint,omitempty"` // part of the job's identity
 	ID               string                  `cbor:"3,keyasint,omitempty"` // unique within Namespace
-	Name             string                  `cbor:"4,keyasint,omitempty"` // shown to people and used in allocation names
+	Name             string                  `cbor:"4,keyasint,omitempty"` // shown to people
 	Type             string                  `cbor:"5,keyasint,omitempty"` // one of the JobType constants
 	Priority         int                     `cbor:"6,keyasint,omitempty"` // 1 to 100, higher is placed first
 	AllAtOnce        bool                    `cbor:"7,keyasint,omitempty"` // a plan that cannot be placed whole is not placed at all
