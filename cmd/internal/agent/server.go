@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -296,8 +297,17 @@ func (r reactorCommands) do(ctx context.Context, epoch uint64, name string, body
 }
 
 func (r reactorCommands) MarkDown(ctx context.Context, epoch uint64, nodes []event.ID, reason string) error {
-	return r.do(ctx, epoch, "heartbeats", commands.MarkNodesDown{IDs: nodes, Reason: reason})
+	for some := range slices.Chunk(nodes, nodesDownMax) {
+		if err := r.do(ctx, epoch, "heartbeats", commands.MarkNodesDown{IDs: some, Reason: reason}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// nodesDownMax is how many nodes one command declares down. What follows from
+// one must fit into one append, and a job has one evaluation per command.
+const nodesDownMax = 1000
 
 func (r reactorCommands) Unblock(ctx context.Context, epoch uint64, evals []event.ID) error {
 	return r.do(ctx, epoch, "unblocker", commands.UnblockEvaluations{IDs: evals})
