@@ -1,0 +1,131 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// program is the built drover, moduleRoot where it was built from.
+var program, moduleRoot string
+
+// TestMain builds the program once. Everything that the tests and the processes
+// make lies below one temporary directory, so that what was left behind can be
+// seen, and ended.
+func TestMain(m *testing.M) {
+	code, err := buildAndRun(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func buildAndRun(m *testing.M) (code int, err error) {
+	if moduleRoot, err = filepath.Abs("../../.."); err != nil {
+		return 1, err
+	}
+	root, err := os.MkdirTemp("", "drover-e2e-")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(root)) }()
+	program = filepath.Join(root, "drover")
+	if err := build(root); err != nil {
+		return 1, err
+	}
+	if err := noteSources(); err != nil {
+		return 1, err
+	}
+	tmp := filepath.Join(root, "tmp")
+	if err := errors.Join(os.Mkdir(tmp, 0o755), os.Setenv("TMPDIR", tmp)); err != nil {
+		return 1, err
+	}
+	defer endProcessesOf(root)
+	code = m.Run()
+	if left, _ := filepath.Glob(filepath.Join(tmp, "drover-*")); len(left) > 0 {
+		return 1, fmt.Errorf("left behind: %s", left)
+	}
+	return code, nil
+}
+
+// build makes the shim, which the program carries inside, and then the program.
+func build(root string) error {
+	shim, embedded := filepath.Join(root, "drover-shim"), filepath.Join(moduleRoot, "executor/shim/bin/drover-shim")
+	if err := goBuild([]string{"CGO_ENABLED=0"}, "-trimpath", "-ldflags", "-s -w", "-o", shim, "./cmd/drover-shim"); err != nil {
+		return err
+	}
+	fresh, err := os.ReadFile(shim)
+	if err != nil {
+		return err
+	}
+	// Only a shim that differs is put in place, and at once: other builds may read it now.
+	if old, err := os.ReadFile(embedded); err != nil || !bytes.Equal(old, fresh) {
+		next := embedded + ".e2e"
+		if err := errors.Join(os.WriteFile(next, fresh, 0o755), os.Rename(next, embedded)); err != nil {
+			return err
+		}
+	}
+	return goBuild(nil, "-o", program, "./cmd/drover")
+}
+
+func goBuild(env []string, args ...string) error {
+	cmd := exec.CommandContext(context.Background(), "go", append([]string{"build"}, args...)...)
+	cmd.Dir, cmd.Env = moduleRoot, append(os.Environ(), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// noteSources looks at every source file, so that `go test` knows that a cached
+// result of this package depends on them: it imports none.
+func noteSources() error {
+	return filepath.WalkDir(moduleRoot, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), ".") {
+			return fs.SkipDir
+		}
+		if err == nil && strings.HasSuffix(path, ".go") {
+			_, err = os.Stat(path)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return err
+	})
+}
+
+// processesOf lists the processes whose command line or environment names a path
+// below dir: agents, shims and tasks of it.
+func processesOf(dir string) map[int]string {
+	found := map[int]string{}
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		line, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+		env, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
+		if bytes.Contains(line, []byte(dir)) || bytes.Contains(env, []byte(dir)) {
+			found[pid] = strings.TrimSpace(strings.ReplaceAll(string(line), "\x00", " "))
+		}
+	}
+	return found
+}
+
+// endProcessesOf ends whatever a failed test left running.
+func endProcessesOf(dir string) {
+	for pid := range processesOf(dir) {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // gone already, maybe
+	}
+}
