@@ -63,3 +63,7 @@ func (t *tailBridge) Next(ctx context.Context) ([]projections.Entry, error) {
 }
 
 func (t *tailBridge) Close() { t.reader.Close() }
+
+// CommitterLog shows the replicated log to a committer exactly as a server of
+// this program does, so that benchmarks measure what is shipped.
+func CommitterLog(log *eventlog.Log) commands.Log { return logBridge{log} }

@@ -16,8 +16,8 @@ import (
 	"github.com/hashicorp/nomad/api"
 )
 
-// agent is a running drover process.
-type agent struct {
+// program is a running drover process.
+type program struct {
 	cmd    *exec.Cmd
 	out    *bytes.Buffer
 	began  time.Time
@@ -28,7 +28,7 @@ type agent struct {
 }
 
 // startAgent starts drover with the flags, on ports of its own.
-func startAgent(b *testing.B, flags ...string) *agent {
+func startAgent(b *testing.B, flags ...string) *program {
 	b.Helper()
 	ports := freePorts(b, 4)
 	dir := b.TempDir()
@@ -37,7 +37,7 @@ func startAgent(b *testing.B, flags ...string) *agent {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	a := &agent{
+	a := &program{
 		out: new(bytes.Buffer), base: fmt.Sprintf("http://127.0.0.1:%d", ports[0]), dir: filepath.Join(dir, "alloc"), ended: make(chan struct{}),
 	}
 	args := append([]string{"agent", "-config", config}, flags...)
@@ -74,14 +74,14 @@ func freePorts(b *testing.B, n int) []int {
 }
 
 // stop ends the process and returns when it is gone.
-func (a *agent) stop(signal syscall.Signal) {
+func (a *program) stop(signal syscall.Signal) {
 	_ = a.cmd.Process.Signal(signal) //nolint:errcheck // it may be gone already
 	<-a.ended
 }
 
 // until asks every millisecond until ok holds, and returns how long after the
 // start of the process that was.
-func (a *agent) until(b *testing.B, what string, ok func() bool) time.Duration {
+func (a *program) until(b *testing.B, what string, ok func() bool) time.Duration {
 	b.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -99,7 +99,7 @@ func (a *agent) until(b *testing.B, what string, ok func() bool) time.Duration {
 	return 0
 }
 
-func (a *agent) nodeReady() bool {
+func (a *program) nodeReady() bool {
 	nodes, _, err := a.client.Nodes().List(nil)
 	return err == nil && len(nodes) == 1 && nodes[0].Status == "ready"
 }

@@ -66,7 +66,7 @@ type submitted struct {
 }
 
 // submit registers a job and follows it to its end.
-func submit(b *testing.B, a *agent, id string) submitted {
+func submit(b *testing.B, a *program, id string) submitted {
 	task := api.NewTask("date", "raw_exec").SetConfig("command", "/bin/date").SetConfig("args", []string{"+%s.%N"})
 	group := api.NewTaskGroup("g", 1).AddTask(task)
 	job := api.NewBatchJob(id, id, "global", 50).AddDatacenter("dc1").AddTaskGroup(group)
@@ -98,7 +98,7 @@ func submit(b *testing.B, a *agent, id string) submitted {
 }
 
 // firstAction is the time that the task printed.
-func (s submitted) firstAction(b *testing.B, a *agent) time.Time {
+func (s submitted) firstAction(b *testing.B, a *program) time.Time {
 	text := get(b, a.base+"/v1/client/fs/logs/"+s.alloc+"?task=date&type=stdout&plain=true")
 	seconds, fraction, _ := strings.Cut(strings.TrimSpace(string(text)), ".")
 	whole, err := strconv.ParseInt(seconds, 10, 64)
@@ -130,7 +130,7 @@ func get(b *testing.B, url string) []byte {
 type recorded struct{ submitted, planned, received, reported time.Time }
 
 // recordTimes reads the audit log.
-func recordTimes(b *testing.B, a *agent) map[string]*recorded {
+func recordTimes(b *testing.B, a *program) map[string]*recorded {
 	jobs, byAlloc := map[string]*recorded{}, map[string]*recorded{}
 	allocs, _, err := a.client.Allocations().List(nil)
 	if err != nil {
