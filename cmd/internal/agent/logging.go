@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -24,7 +25,7 @@ func newLogger(w io.Writer, cfg agentconfig.Log) *slog.Logger {
 	if cfg.JSON {
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: cfg.Level, AddSource: cfg.Location}))
 	}
-	return slog.New(&lineHandler{level: cfg.Level, out: &lockedWriter{w: w}})
+	return slog.New(&lineHandler{level: cfg.Level, location: cfg.Location, out: &lockedWriter{w: w}})
 }
 
 // named is a logger for one part of the agent.
@@ -38,10 +39,11 @@ type lockedWriter struct {
 }
 
 type lineHandler struct {
-	level slog.Leveler
-	out   *lockedWriter
-	part  string
-	attrs []string
+	level    slog.Leveler
+	location bool // say where in the code a line comes from
+	out      *lockedWriter
+	part     string
+	attrs    []string
 }
 
 func (h *lineHandler) Enabled(_ context.Context, level slog.Level) bool {
@@ -68,6 +70,9 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 	fmt.Fprintf(&b, "    %s %-7s ", r.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00"), "["+agentconfig.LevelWord(r.Level)+"]")
 	if h.part != "" {
 		b.WriteString(h.part + ": ")
+	}
+	if source := r.Source(); h.location && source != nil {
+		fmt.Fprintf(&b, "%s:%d: ", filepath.Base(source.File), source.Line)
 	}
 	b.WriteString(r.Message)
 	parts := slices.Clone(h.attrs)

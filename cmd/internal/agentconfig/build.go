@@ -116,8 +116,6 @@ func (b *builder) server(cfg *Config) error {
 	cfg.Server.HeartbeatGrace = t.duration("server", "heartbeat_grace")
 	cfg.Server.MinHeartbeatTTL = t.duration("server", "min_heartbeat_ttl")
 	cfg.Server.NumSchedulers = t.int("server", "num_schedulers")
-	cfg.Server.JobMaxSourceSizeBytes = t.get("server", "job_max_source_size").bytes
-	cfg.Server.JobDefaultPriority = t.int("server", "job_default_priority")
 	if cfg.Server.NumSchedulers == 0 {
 		cfg.Server.NumSchedulers = max(1, b.host.CPUs)
 	}
@@ -131,9 +129,6 @@ func (b *builder) server(cfg *Config) error {
 		if n < 0 {
 			return fmt.Errorf("server.%s must not be negative", name)
 		}
-	}
-	if p := cfg.Server.JobDefaultPriority; p < 1 || p > 100 {
-		return fmt.Errorf("server.job_default_priority must be between 1 and 100, not %d", p)
 	}
 	const later = "this version runs a cluster of one server; clusters of several come with a later one"
 	if n := cfg.Server.BootstrapExpect; n > 1 {

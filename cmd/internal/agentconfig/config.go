@@ -99,9 +99,7 @@ type Server struct {
 	// MinHeartbeatTTL is the least time between two heartbeats of a node.
 	MinHeartbeatTTL time.Duration
 
-	NumSchedulers         int   // parallel scheduler workers; at least 1
-	JobMaxSourceSizeBytes int64 // a longer job file is not kept with the job
-	JobDefaultPriority    int   // of jobs that name none; 1 to 100
+	NumSchedulers int // parallel scheduler workers; at least 1
 }
 
 // Client is the part of the agent that runs tasks: the node agent.

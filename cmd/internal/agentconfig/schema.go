@@ -87,9 +87,10 @@ var schema = join(
 
 	block("server",
 		acting(boolean, "enabled"),
-		acting(number, "bootstrap_expect", "num_schedulers", "job_default_priority"),
+		acting(number, "bootstrap_expect", "num_schedulers"),
 		acting(duration, "heartbeat_grace", "min_heartbeat_ttl"),
-		acting(size, "job_max_source_size"),
+		known(size, "job_max_source_size"),
+		known(number, "job_default_priority"),
 		acting(appended, "start_join", "retry_join"), // refused, which is an act
 		known(text, "data_dir", "authoritative_region", "encrypt", "oidc_issuer", "redundancy_zone", "upgrade_version", "license_path"),
 		known(boolean, "rejoin_after_leave", "non_voting_server", "non_production"),
