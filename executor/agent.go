@@ -559,6 +559,12 @@ func (a *Agent) runner(id event.ID) (*runner, bool) {
 	return r, ok
 }
 
+// Has reports whether the allocation is on this node.
+func (a *Agent) Has(id event.ID) bool {
+	_, ok := a.runner(id)
+	return ok
+}
+
 // Stats are numbers about the agent, for its operators.
 func (a *Agent) Stats() map[string]string {
 	a.mu.Lock()

@@ -114,13 +114,15 @@ func (a *agent) route(public, internal *rest.Router, servers []string) error {
 	routes := newClientRoutes(a.facts.node, nil, a.logger)
 	if a.facts.server != nil {
 		routes.store = a.facts.server.store
+	} else {
+		routes.servers = newToServers(servers, a.logger)
 	}
 	for _, rt := range []*rest.Router{public, internal} {
 		for _, pattern := range clientPatterns {
 			rt.Handle("GET HEAD PUT POST", pattern, rest.Plain(routes))
 		}
 		if a.facts.server == nil {
-			rt.Otherwise(newToServers(servers, a.logger))
+			rt.Otherwise(routes.servers)
 		} else {
 			rt.FillUnbuilt()
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -18,16 +19,31 @@ import (
 )
 
 // clientRoutes answers the routes that only a node can answer (/v1/client/...):
-// itself when the node is this one, else by asking the node's own HTTP API.
+// itself when the node is this one, else by asking the node's own HTTP API, or
+// a server, which knows it.
 type clientRoutes struct {
-	node  *executor.Agent    // nil when this agent runs no tasks
-	store *projections.Store // nil when this agent is no server
-	relay *httputil.ReverseProxy
+	node    *executor.Agent    // nil when this agent runs no tasks
+	store   *projections.Store // nil when this agent is no server
+	servers *toServers         // nil when this agent is a server
+	relay   *httputil.ReverseProxy
 }
 
-// relayedHeader marks a request that was passed on once. A second hop would
-// mean that two agents each take the other for the node.
-const relayedHeader = "X-Drover-Relayed"
+// relayedHeader counts how often a request was passed on: by an agent to a
+// server, and by that to the node. A third hop would mean that two agents each
+// take the other for the node.
+const (
+	relayedHeader = "X-Drover-Relayed"
+	relayedMax    = 2
+)
+
+// relayed is how often a request was passed on.
+func relayed(r *http.Request) int {
+	hops, err := strconv.Atoi(r.Header.Get(relayedHeader))
+	if err != nil {
+		return 0
+	}
+	return hops
+}
 
 func newClientRoutes(node *executor.Agent, store *projections.Store, logger *slog.Logger) *clientRoutes {
 	transport := &http.Transport{
@@ -46,7 +62,15 @@ func newClientRoutes(node *executor.Agent, store *projections.Store, logger *slo
 }
 
 func (c *clientRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get(relayedHeader) != "" || c.store == nil {
+	if c.store == nil {
+		if relayed(r) > 0 || c.here(r) {
+			c.local(w, r)
+		} else {
+			c.servers.ServeHTTP(w, r)
+		}
+		return
+	}
+	if relayed(r) >= relayedMax {
 		c.local(w, r)
 		return
 	}
@@ -75,6 +99,20 @@ func (c *clientRoutes) local(w http.ResponseWriter, r *http.Request) {
 	c.node.Handler().ServeHTTP(w, r)
 }
 
+// here reports whether a request that names a node or an allocation names this
+// node or one of its allocations. One that names none is about this node.
+func (c *clientRoutes) here(r *http.Request) bool {
+	if text := r.URL.Query().Get("node_id"); text != "" {
+		return text == c.node.NodeID().String()
+	}
+	for part := range strings.SplitSeq(r.URL.Path, "/") {
+		if id, err := event.ParseID(part); err == nil && !id.IsZero() {
+			return c.node.Has(id)
+		}
+	}
+	return true
+}
+
 // nodeOf is the node that a request is about: the one it names, or the one that
 // its allocation is on.
 func (c *clientRoutes) nodeOf(r *http.Request) (event.ID, bool) {
@@ -95,7 +133,7 @@ func (c *clientRoutes) nodeOf(r *http.Request) (event.ID, bool) {
 func passOn(proxy *httputil.ReverseProxy, w http.ResponseWriter, r *http.Request, address string) {
 	out := r.Clone(r.Context())
 	out.URL = &url.URL{Scheme: "http", Host: address, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery}
-	out.Header.Set(relayedHeader, "1")
+	out.Header.Set(relayedHeader, strconv.Itoa(relayed(r)+1))
 	proxy.ServeHTTP(w, out)
 }
 
@@ -135,7 +173,7 @@ func newToServers(servers []string, logger *slog.Logger) *toServers {
 }
 
 func (t *toServers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get(relayedHeader) != "" {
+	if relayed(r) > 0 {
 		rest.Fail(w, rest.Errorf(http.StatusLoopDetected, "the request came back to an agent that is no server"))
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -185,6 +186,7 @@ func (c *agentConfig) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "name = %q\nregion = %q\ndata_dir = %q\nbind_addr = \"127.0.0.1\"\nlog_level = \"DEBUG\"\nleave_on_interrupt = true\n", c.name, c.region, c.dataDir)
 	fmt.Fprintf(&b, "ports {\n  http = %d\n  rpc = %d\n  serf = %d\n  raft = %d\n}\n", c.httpPort, c.rpcPort, c.serfPort, c.raftPort)
+	b.WriteString("advertise {\n  http = \"127.0.0.1\"\n  rpc = \"127.0.0.1\"\n  serf = \"127.0.0.1\"\n  raft = \"127.0.0.1\"\n}\n")
 	if c.server {
 		fmt.Fprintf(&b, "server {\n  enabled = true\n  bootstrap_expect = 1\n%s\n}\n", c.serverKeys)
 	}
@@ -221,7 +223,7 @@ func (a *agent) start(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("agent %s said:\n%s", a.name, tailOf(a.out.String(), 6000))
+			t.Logf("agent %s said:\n%s", a.name, tailOf(a.out.String(), 3000))
 		}
 	})
 }
@@ -441,4 +443,10 @@ func taskLog(t *testing.T, a *agent, alloc, task string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+func sortedLines(text string) string {
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }
