@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"drover/eventlog/event"
 	"drover/eventlog/memlog"
@@ -20,7 +21,7 @@ func BenchmarkPlan(b *testing.B) {
 	plain := func(state *projections.State, cmd *Command) *projections.State {
 		bt := &batch{base: state, draft: projections.NewDraft(state), stamp: state.Time(), chain: memLog{}.Chain, logger: quiet()}
 		w := &waiting{cmd: cmd, answer: make(chan answer, 1)}
-		if !bt.take(w) || len(bt.answers) != 1 || bt.answers[0].err != nil {
+		if !bt.take(w, time.Now()) || len(bt.answers) != 1 || bt.answers[0].err != nil {
 			b.Fatalf("not taken: %+v", bt.answers)
 		}
 		return bt.draft.Seal()

@@ -109,7 +109,8 @@ type Result struct {
 
 // Committer is the one writer of the log: a goroutine that decides, appends,
 // folds, publishes and answers. It has one append in flight; what arrives
-// meanwhile makes the next batch.
+// meanwhile is decided on the state that the append leads to and makes the next
+// batch.
 type Committer struct {
 	cfg   CommitterConfig
 	queue chan *waiting
@@ -271,26 +272,8 @@ func (c *Committer) lead(ctx context.Context) (served bool, err error) {
 	if h := c.cfg.Hooks.Resting; h != nil {
 		defer h(epoch)
 	}
-	for {
-		leads, changed := c.cfg.Log.Leads()
-		if !leads {
-			return true, nil
-		}
-		first := c.carried
-		c.carried = nil
-		if first == nil {
-			select {
-			case first = <-c.queue:
-			case <-changed:
-				continue
-			case <-ctx.Done():
-				return true, nil
-			}
-		}
-		if !c.commit(ctx, first) {
-			return true, nil
-		}
-	}
+	c.work(ctx)
+	return true, nil
 }
 
 // confirm is a barrier that gives up after a while: a server that cannot reach a
@@ -357,7 +340,7 @@ func (c *Committer) openEpoch(ctx context.Context, epoch uint64) bool {
 	facts = append(facts, Decided{Event: &event.CommitterStarted{
 		Epoch: epoch, ReplicaID: c.cfg.ReplicaID, Server: c.cfg.ServerName, Version: c.cfg.Version,
 	}})
-	b := c.newBatch(now)
+	b := c.newBatch(c.state, now)
 	b.epoch = epoch
 	cmd := &Command{ID: event.DeriveID("committer", event.ID{}, epoch, c.cfg.ReplicaID, uint64(now.UnixNano())), Caller: event.Caller{Kind: event.CallerServer, Name: c.cfg.ServerName}}
 	records, entries, err := b.encode(cmd, facts)
@@ -391,68 +374,162 @@ func (c *Committer) clockIsAhead(now time.Time) bool {
 	return true
 }
 
-// commit makes one append out of the first command and what has queued up
-// behind it. It returns false when the epoch is over.
-func (c *Committer) commit(ctx context.Context, first *waiting) bool {
-	now := c.cfg.Now()
-	if c.clockIsAhead(now) {
-		c.carried = first
-		return false
+// flight is an append on its way.
+type flight struct {
+	batch   *batch
+	state   *projections.State // what it leads to, not committed yet
+	began   time.Time
+	done    chan struct{} // closed when the rest is valid
+	took    time.Duration
+	outcome Outcome
+	err     error
+}
+
+// send makes an append out of a batch that has entries.
+func (c *Committer) send(ctx context.Context, b *batch) *flight {
+	f := &flight{batch: b, state: b.draft.Seal(), began: time.Now(), done: make(chan struct{})}
+	go func() {
+		f.outcome, f.err = c.cfg.Log.Append(ctx, b.after, b.entries)
+		f.took = time.Since(f.began)
+		close(f.done)
+	}()
+	return f
+}
+
+// work commits until the epoch is over. One append is on its way at a time;
+// meanwhile the next batch is decided on the state that the append leads to, and
+// goes out as soon as that state is committed. Should it not come to be, the
+// batch was decided on nothing and is decided anew: none of it was sent or
+// answered.
+func (c *Committer) work(ctx context.Context) {
+	var flying *flight
+	for {
+		next := c.gather(ctx, flying)
+		landed := flying
+		if flying = nil; landed != nil {
+			if landed.outcome != Committed {
+				c.failed(ctx, landed)
+				c.requeue(next)
+				return
+			}
+			c.state = landed.state
+		}
+		leads, _ := c.cfg.Log.Leads()
+		goOn := leads && ctx.Err() == nil
+		if goOn && len(next.entries) > 0 {
+			flying = c.send(ctx, next)
+		}
+		if landed != nil {
+			c.tell(landed)
+		}
+		switch {
+		case !goOn:
+			c.requeue(next)
+			return
+		case flying == nil && !c.answer(ctx, next):
+			return
+		case flying == nil && c.clockIsAhead(c.cfg.Now()):
+			return
+		}
 	}
-	b := c.newBatch(now)
-	began := time.Now()
-	for w := first; w != nil; w = c.nextWaiting(b) {
-		if !b.take(w) {
+}
+
+// gather decides what waits into one batch. While an append is on its way it
+// goes on until that has an outcome; otherwise it waits for a first command, but
+// for no second one. A batch without answers says that the epoch may be over.
+func (c *Committer) gather(ctx context.Context, flying *flight) *batch {
+	base := c.state
+	if flying != nil {
+		base = flying.state
+	}
+	b := c.newBatch(base, c.cfg.Now())
+	for len(b.answers) < batchCommandsMax {
+		w := c.next(ctx, flying, len(b.answers) == 0)
+		if w == nil {
+			break
+		}
+		if now := c.cfg.Now(); c.clockIsAhead(now) || !b.take(w, now) {
 			c.carried = w
 			break
 		}
 	}
-	decided := time.Since(began)
-	if len(b.entries) == 0 {
-		// Nothing to append: what is answered must still stand on a head that
-		// is known committed, by a server known to lead.
-		if len(b.answers) == 0 {
-			return true
-		}
-		head, err := c.confirm(ctx)
-		if err != nil || head != b.after {
-			c.requeue(b)
-			return false
-		}
-		b.reply(c.state)
-		return true
+	if flying != nil {
+		<-flying.done
 	}
-	outcome, err := c.cfg.Log.Append(ctx, b.after, b.entries)
-	switch outcome {
-	case Committed:
-		c.state = b.draft.Seal()
-		c.cfg.Store.Publish(b.records, c.state)
-		b.reply(c.state)
-		if h := c.cfg.Hooks.Appended; h != nil {
-			h(AppendInfo{Commands: len(b.answers), Records: len(b.records), Bytes: b.bytes, Decide: decided, Append: time.Since(began) - decided})
-		}
-		return true
-	case Refused:
-		c.cfg.Logger.Warn("append refused", "after", b.after.Index, "error", err)
-		c.requeue(b)
-		return false
-	default:
-		c.cfg.Logger.Warn("outcome of append unknown; reading it from the log", "after", b.after.Index, "error", err)
-		c.settling.Go(func() { c.settle(ctx, b) })
-		return false
-	}
+	return b
 }
 
-func (c *Committer) nextWaiting(b *batch) *waiting {
-	if len(b.answers) >= batchCommandsMax {
-		return nil
+// next is the next command to decide, or nil when the batch is to go as it is.
+func (c *Committer) next(ctx context.Context, flying *flight, first bool) *waiting {
+	if w := c.carried; w != nil {
+		c.carried = nil
+		return w
 	}
 	select {
 	case w := <-c.queue:
 		return w
 	default:
-		return nil
 	}
+	if flying != nil {
+		select {
+		case w := <-c.queue:
+			return w
+		case <-flying.done:
+			return nil
+		}
+	}
+	for first {
+		leads, changed := c.cfg.Log.Leads()
+		if !leads {
+			return nil
+		}
+		select {
+		case w := <-c.queue:
+			return w
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+// tell publishes what an append brought and answers those who asked for it.
+func (c *Committer) tell(f *flight) {
+	b := f.batch
+	c.cfg.Store.Publish(b.records, f.state)
+	b.reply(f.state)
+	if h := c.cfg.Hooks.Appended; h != nil {
+		h(AppendInfo{Commands: len(b.answers), Records: len(b.records), Bytes: b.bytes, Decide: b.decided, Append: f.took})
+	}
+}
+
+// answer answers a batch that there is nothing of to append: it must still stand
+// on a head that is known committed, by a server known to lead. It returns false
+// when the epoch is over.
+func (c *Committer) answer(ctx context.Context, b *batch) bool {
+	if len(b.answers) == 0 {
+		return true
+	}
+	head, err := c.confirm(ctx)
+	if err != nil || head != b.after {
+		c.requeue(b)
+		return false
+	}
+	b.reply(c.state)
+	return true
+}
+
+// failed deals with the commands of an append that was not confirmed.
+func (c *Committer) failed(ctx context.Context, f *flight) {
+	b := f.batch
+	if f.outcome == Refused {
+		c.cfg.Logger.Warn("append refused", "after", b.after.Index, "error", f.err)
+		c.requeue(b)
+		return
+	}
+	c.cfg.Logger.Warn("outcome of append unknown; reading it from the log", "after", b.after.Index, "error", f.err)
+	c.settling.Go(func() { c.settle(ctx, b) })
 }
 
 // requeue hands the commands of a batch that is certain not to be in the log
@@ -526,6 +603,7 @@ type batch struct {
 	entries [][]byte
 	records []*event.Record
 	bytes   int
+	decided time.Duration // spent on deciding, encoding and folding
 	answers []decidedAnswer
 	logger  *slog.Logger
 }
@@ -539,18 +617,22 @@ type decidedAnswer struct {
 	repeats projections.Remembered
 }
 
-func (c *Committer) newBatch(now time.Time) *batch {
+// newBatch begins a batch on the state that will be the head when it is sent.
+func (c *Committer) newBatch(base *projections.State, now time.Time) *batch {
 	return &batch{
-		epoch: c.state.Epoch(), now: now, stamp: max(now.UnixNano(), c.state.Time()),
-		base: c.state, draft: projections.NewDraft(c.state),
-		after: Position{c.state.Index(), c.state.Hash()},
+		epoch: base.Epoch(), now: now, stamp: max(now.UnixNano(), base.Time()),
+		base: base, draft: projections.NewDraft(base),
+		after: Position{base.Index(), base.Hash()},
 		chain: c.cfg.Log.Chain, logger: c.cfg.Logger,
 	}
 }
 
 // take decides one command on the head as the batch has made it so far. It
 // returns false when the command does not fit into this append any more.
-func (b *batch) take(w *waiting) bool {
+func (b *batch) take(w *waiting, now time.Time) bool {
+	began := time.Now()
+	defer func() { b.decided += time.Since(began) }()
+	b.now, b.stamp = now, max(now.UnixNano(), b.stamp)
 	cmd := w.cmd
 	if !cmd.Deadline.IsZero() && b.now.After(cmd.Deadline) {
 		w.reply(Result{}, ErrDeadline)
