@@ -183,11 +183,7 @@ func (s *State) jobSubmitted(r *event.Record, e *event.JobSubmitted) {
 	if old == nil {
 		j = s.newJob(key, r.Index)
 	} else {
-		j = old.clone()
-		j.Older = append([]JobVersion{old.asVersion()}, old.Older...)
-		if len(j.Older) > jobVersionsKept-1 {
-			j.Older = j.Older[:jobVersionsKept-1]
-		}
+		j = old.nextVersion()
 	}
 	j.Spec = s.specOf(r, e.Spec)
 	j.SpecHash, j.Source = e.Spec, e.Source
@@ -228,6 +224,17 @@ func (s *State) newJob(key event.JobKey, index uint64) *Job {
 	return j
 }
 
+// nextVersion is a copy of the job's row in which its present version has become
+// an older one.
+func (j *Job) nextVersion() *Job {
+	next := j.clone()
+	next.Older = append([]JobVersion{j.asVersion()}, j.Older...)
+	if len(next.Older) > jobVersionsKept-1 {
+		next.Older = next.Older[:jobVersionsKept-1]
+	}
+	return next
+}
+
 func (j *Job) asVersion() JobVersion {
 	return JobVersion{
 		Version: j.Version, SpecHash: j.SpecHash, Source: j.Source, SubmitTime: j.SubmitTime,
@@ -246,11 +253,7 @@ func (s *State) jobStopped(r *event.Record, e *event.JobStopped) {
 		s.indexes[TableJobs] = r.Index
 		return
 	}
-	j := old.clone()
-	j.Older = append([]JobVersion{old.asVersion()}, old.Older...)
-	if len(j.Older) > jobVersionsKept-1 {
-		j.Older = j.Older[:jobVersionsKept-1]
-	}
+	j := old.nextVersion()
 	j.Version, j.Stopped, j.SubmitTime = e.Version, true, e.SubmitTime
 	j.ModifyIndex, j.JobModifyIndex, j.ChangeIndex = r.Index, r.Index, r.Index
 	s.putJob(j, r.Index)
