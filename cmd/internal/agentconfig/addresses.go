@@ -73,9 +73,13 @@ func (b *builder) addresses(cfg *Config) error {
 }
 
 // bindIPs is where one service listens: its own address, or the common one.
-// Only HTTP may listen on several.
+// Only HTTP may listen on several. The log, of which Nomad's configurations
+// know nothing, is where RPC is unless it is told otherwise.
 func (b *builder) bindIPs(key string) ([]string, error) {
 	name, written := "addresses."+key, b.t.text("addresses", key)
+	if written == "" && key == "raft" {
+		name, written = "addresses.rpc", b.t.text("addresses", "rpc")
+	}
 	if written == "" {
 		name, written = "bind_addr", b.t.text("bind_addr")
 	}
@@ -104,6 +108,17 @@ func (b *builder) advertised(s service, ip string, dev bool) (string, error) {
 			return "", fmt.Errorf("advertise.%s: %w", s.key, err)
 		}
 		return withPort(expanded, s.port), nil
+	}
+	if written := b.t.text("advertise", "rpc"); written != "" && s.key == "raft" {
+		expanded, err := b.host.Expand(written)
+		if err != nil {
+			return "", fmt.Errorf("advertise.rpc: %w", err)
+		}
+		host, _, err := net.SplitHostPort(expanded)
+		if err != nil {
+			host = strings.Trim(expanded, "[]") // without a port
+		}
+		return net.JoinHostPort(host, strconv.Itoa(s.port)), nil
 	}
 	addr, err := netip.ParseAddr(ip)
 	switch {
