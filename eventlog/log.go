@@ -105,6 +105,12 @@ func (l *Log) open() error {
 	if err := makeDir(cfg.FS, cfg.Dir); err != nil {
 		return fmt.Errorf("create data directory %s: %w; check its owner and permissions", cfg.Dir, err)
 	}
+	if _, err := readIdentity(cfg.FS, cfg.Dir); errors.Is(err, os.ErrNotExist) {
+		// In what is somebody else's not even a lock is left.
+		if err := refuseForeign(cfg); err != nil {
+			return err
+		}
+	}
 	lock, err := cfg.FS.Lock(cfg.FS.PathJoin(cfg.Dir, lockFile))
 	if err != nil {
 		if errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) {

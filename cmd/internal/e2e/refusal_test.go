@@ -133,7 +133,7 @@ func TestAgentsThatDoNotStart(t *testing.T) {
 		second := agentConfig{client: true, servers: []string{server.rpc()}, dataDir: node.dataDir}
 		out := refused(t, second, "")
 		contains(t, out, node.dataDir)
-		contains(t, out, "in use")
+		contains(t, out, "is another drover process using it?")
 	})
 	t.Run("port in use", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
