@@ -24,7 +24,7 @@ type registration struct {
 func (h *HTTP) readRegistration(body []byte, namespace string) (*registration, error) {
 	req, err := jobspec.ParseRegisterRequest(body)
 	if err != nil {
-		return nil, err
+		return nil, rest.Errorf(http.StatusBadRequest, "%v", err)
 	}
 	if namespace == "" {
 		namespace = req.Namespace

@@ -68,6 +68,7 @@ func loadRunner(env *runnerEnv, dir string) (*runner, error) {
 	if err := loadState(filepath.Join(dir, fileAcked), &r.acked); err != nil {
 		r.acked = map[string]int64{} // events are reported again, which readers tell by their times
 	}
+	r.refresh() // logs are asked for before the tasks are found
 	return r, nil
 }
 
