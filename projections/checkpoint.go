@@ -155,7 +155,7 @@ func Decode(r io.Reader) (s *State, err error) {
 func (s *State) readTables(in *bufio.Reader, counts []uint64) error {
 	for _, read := range []func() error{
 		func() error {
-			return readParts(in, counts[0], func(b *blob) { s.blobs.put(b.Hash, *b) })
+			return readParts(in, counts[0], func(b *blob) { s.blobs.put(b.Hash, b) })
 		},
 		func() error {
 			return readParts(in, counts[1], func(hash *event.Hash) { s.specOf(&event.Record{}, *hash) })

@@ -134,14 +134,15 @@ func (s *State) remember(r *event.Record) {
 }
 
 func (s *State) blobStored(r *event.Record, e *event.BlobStored) {
-	b, ok := s.blobs.get(e.Blob)
-	if !ok {
-		b = blob{Hash: e.Blob, Chunks: make([][]byte, e.Of)}
+	b := &blob{Hash: e.Blob}
+	if known, ok := s.blobs.get(e.Blob); ok {
+		b.Chunks = slices.Clone(known.Chunks)
+	} else {
+		b.Chunks = make([][]byte, e.Of)
 	}
 	if len(b.Chunks) != int(e.Of) || int(e.Chunk) >= len(b.Chunks) {
 		s.impossible(r, "chunk %d of %d of a blob with %d", e.Chunk, e.Of, len(b.Chunks))
 	}
-	b.Chunks = slices.Clone(b.Chunks)
 	b.Chunks[e.Chunk] = e.Data
 	if e.Data == nil {
 		b.Chunks[e.Chunk] = []byte{}

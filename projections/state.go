@@ -47,7 +47,7 @@ type State struct {
 	evaluations table[event.ID, *event.Evaluation]
 	allocations table[event.ID, *Allocation]
 	nodes       table[event.ID, *Node]
-	blobs       table[event.Hash, blob]
+	blobs       table[event.Hash, *blob] // by pointer: a leaf of the tree is copied for every change
 	specs       table[event.Hash, *Spec]
 	commands    table[event.ID, Remembered]
 
@@ -154,7 +154,7 @@ func New() *State {
 		evaluations:       newTable[event.ID, *event.Evaluation](event.ID.Compare),
 		allocations:       newTable[event.ID, *Allocation](event.ID.Compare),
 		nodes:             newTable[event.ID, *Node](event.ID.Compare),
-		blobs:             newTable[event.Hash, blob](compareHash),
+		blobs:             newTable[event.Hash, *blob](compareHash),
 		specs:             newTable[event.Hash, *Spec](compareHash),
 		commands:          newTable[event.ID, Remembered](event.ID.Compare),
 		allocationsOfJob:  newTable[jobOrder, *Allocation](compareJobOrder),
@@ -296,8 +296,10 @@ func (s *State) HasBlobChunk(hash event.Hash, chunk, of uint32) bool {
 // BlobChunks is what is there of a blob: a piece is nil that has not come yet.
 // The whole is nil when nothing has.
 func (s *State) BlobChunks(hash event.Hash) [][]byte {
-	b, _ := s.blobs.get(hash)
-	return b.Chunks
+	if b, ok := s.blobs.get(hash); ok {
+		return b.Chunks
+	}
+	return nil
 }
 
 // Spec looks up a job's spec by its hash; nil when no job had it.
