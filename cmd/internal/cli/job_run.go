@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/posener/complete"
@@ -119,15 +120,31 @@ func indexConflict(err error) string {
 // jobWarnings shows what the parser and the servers had to say about a job.
 // What both said is shown once.
 func (in *invocation) jobWarnings(local []string, server string) {
-	text := strings.TrimSpace(server)
-	for _, w := range local {
-		if !strings.Contains(text, strings.TrimSpace(w)) {
-			text = strings.TrimSpace(text + "\n* " + w)
-		}
-	}
+	text := mergeWarnings(local, server)
 	if text != "" {
 		in.ui.Output(in.ui.painted(ansiYellow, "Job Warnings:\n"+text) + "\n")
 	}
+}
+
+// mergeWarnings adds to the servers' text what only the parser said. Of two
+// warnings that say the same about different fields the longer one stays: the
+// parser saw what the author wrote, the servers see it among the defaults.
+func mergeWarnings(local []string, server string) string {
+	lines := strings.Split(strings.TrimSpace(server), "\n")
+	for _, w := range local {
+		w = strings.TrimSpace(w)
+		about, _, named := strings.Cut(w, ": ")
+		same := slices.IndexFunc(lines, func(line string) bool {
+			return strings.Contains(line, w) || named && strings.HasPrefix(line, "* "+about+": ")
+		})
+		switch {
+		case same < 0:
+			lines = append(lines, "* "+w)
+		case len(lines[same]) < len("* "+w):
+			lines[same] = "* " + w
+		}
+	}
+	return strings.TrimSpace(strings.Join(lines, "\n"))
 }
 
 func jobValidateSpec() spec {

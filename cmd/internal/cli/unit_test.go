@@ -298,3 +298,18 @@ func BenchmarkEventStream(b *testing.B) {
 		_ = entry.Line(time.UTC)
 	}
 }
+
+func TestAWarningOfBothTheParserAndTheServersIsShownOnceInItsFullerForm(t *testing.T) {
+	// The servers see a job with its defaults, so they name fewer of the fields that the author wrote.
+	const server = "1 warning:\n\n* nothing acts on it: job.spread"
+	for local, want := range map[string]string{
+		"nothing acts on it: job.spread, job.update": "1 warning:\n\n* nothing acts on it: job.spread, job.update",
+		"nothing acts on it: job.spread":             server,
+		"deprecated: job.spread":                     server + "\n* deprecated: job.spread",
+		"odd":                                        server + "\n* odd",
+	} {
+		if got := mergeWarnings([]string{local}, server); got != want {
+			t.Errorf("with %q:\n%s\nwant:\n%s", local, got, want)
+		}
+	}
+}
