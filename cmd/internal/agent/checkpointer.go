@@ -43,6 +43,7 @@ func latestCheckpoint(files *eventlog.Checkpoints, logger *slog.Logger) (*projec
 		state, err := projections.Decode(body)
 		closeErr := body.Close()
 		if err == nil && closeErr == nil && state.Index() == meta.Index && state.Hash() == event.Hash(meta.Hash) {
+			logger.Info("the fold begins at a checkpoint", "index", meta.Index, "bytes", meta.Bytes)
 			return state, nil
 		}
 		logger.Warn("a checkpoint cannot be used", "index", meta.Index, "error", errors.Join(err, closeErr))

@@ -182,6 +182,56 @@ func TestKilledNodeAgentReattaches(t *testing.T) {
 	}
 }
 
+// TestJobStoppedWhileTheNodeAgentIsAway stops a job whose node agent is dead: the
+// next agent finds the task and ends it.
+func TestJobStoppedWhileTheNodeAgentIsAway(t *testing.T) {
+	t.Parallel()
+	server, node, c := newPair(t, "")
+	register(t, c, shell("stopped", "service", 1, "echo pid $$; exec sleep 3600"))
+	id := awaitCount(t, c, "stopped", "running", 1)[0].ID
+	pid := pidOf(t, awaitLog(t, c, id, "task", "\n"))
+	node.kill()
+	contains(t, server.ok(t, "job", "stop", "stopped"), `finished with status "complete"`)
+	if !alive(pid) {
+		t.Fatal("the task ended without its agent")
+	}
+	node.start(t)
+	awaitCount(t, c, "stopped", "complete", 1)
+	awaitGone(t, pid)
+}
+
+// TestKilledServerMissesNothing kills the server: its node goes on, tells the next
+// one what happened meanwhile, and is never taken for dead.
+func TestKilledServerMissesNothing(t *testing.T) {
+	t.Parallel()
+	server, node, c := newPair(t, "")
+	pipe := newFifo(t)
+	register(t, c, shell("obedient", "batch", 1, pipe.obedient()))
+	id := awaitCount(t, c, "obedient", "running", 1)[0].ID
+	pid := pidOf(t, awaitLog(t, c, id, "task", "\n"))
+	server.kill()
+	pipe.say(t, "exit 5")
+	awaitGone(t, pid)
+	server.start(t)
+	a := awaitAlloc(t, c, id, func(a *api.Allocation) bool { return a.ClientStatus == "failed" })
+	if code := ended(a); code != 5 {
+		t.Errorf("exit code %d", code)
+	}
+	register(t, c, shell("next", "batch", 1, "exit 0"))
+	awaitCount(t, c, "next", "complete", 1)
+	if out := server.ok(t, "event", "stream", "-no-follow", "-kind", "NodeStatusChanged"); strings.Contains(out, "down") {
+		t.Errorf("the node was taken for dead:\n%s", out)
+	}
+	contains(t, server.drover(t, "event", "verify", "-data-dir", server.dataDir).stderr, "in use by a running server")
+	if code := node.interrupt(); code != 0 {
+		t.Errorf("node agent: exit code %d:\n%s", code, tailOf(node.out.String(), 2000))
+	}
+	if code := server.interrupt(); code != 0 {
+		t.Errorf("server: exit code %d:\n%s", code, tailOf(server.out.String(), 2000))
+	}
+	contains(t, server.drover(t, "event", "verify", "-data-dir", server.dataDir).stdout, "The event log is whole")
+}
+
 // ended is the exit code of the last end of a task.
 func ended(a *api.Allocation) int {
 	code := -1
@@ -214,6 +264,12 @@ func TestKilledServerAndNodeLoseNothing(t *testing.T) {
 	starts := filepath.Join(t.TempDir(), "starts")
 	var mu sync.Mutex
 	acknowledged := map[string]bool{}
+	// Services that nobody touches: they go on through every end.
+	register(t, c, shell("steady", "service", 3, "echo $NOMAD_ALLOC_ID >> "+starts+"; echo pid $$; exec sleep 3600"))
+	steady := map[string]int{}
+	for _, alloc := range awaitCount(t, c, "steady", "running", 3) {
+		steady[alloc.ID] = pidOf(t, awaitLog(t, c, alloc.ID, "task", "\n"))
+	}
 	for round := range rounds {
 		enough, stop := make(chan struct{}), make(chan struct{})
 		var once sync.Once
@@ -254,12 +310,18 @@ func TestKilledServerAndNodeLoseNothing(t *testing.T) {
 	awaitNodes(t, c, 1)
 	jobs := await(t, "jobs", c.Jobs().List, func(jobs []*api.JobListStub) bool {
 		for _, j := range jobs {
-			if j.Status != "dead" {
+			if j.Status != "dead" && j.ID != "steady" {
 				return false
 			}
 		}
 		return true
 	})
+	awaitCount(t, c, "steady", "running", 3)
+	for id, pid := range steady {
+		if !alive(pid) {
+			t.Errorf("process %d of service allocation %s is gone", pid, id)
+		}
+	}
 	for _, j := range jobs {
 		delete(acknowledged, j.ID)
 	}
@@ -281,7 +343,11 @@ func TestKilledServerAndNodeLoseNothing(t *testing.T) {
 	of := map[string]int{}
 	for _, alloc := range allocs {
 		of[alloc.JobID]++
-		if alloc.ClientStatus != "complete" || started[alloc.ID] != 1 {
+		want := "complete"
+		if _, ok := steady[alloc.ID]; ok {
+			want = "running"
+		}
+		if alloc.ClientStatus != want || started[alloc.ID] != 1 {
 			t.Errorf("allocation %s of %s is %s and was started %d times", alloc.ID, alloc.JobID, alloc.ClientStatus, started[alloc.ID])
 		}
 		delete(started, alloc.ID)
@@ -290,7 +356,7 @@ func TestKilledServerAndNodeLoseNothing(t *testing.T) {
 		t.Errorf("started and unknown: %v", started)
 	}
 	for _, j := range jobs {
-		if of[j.ID] != 1 {
+		if of[j.ID] != 1 && j.ID != "steady" || j.ID == "steady" && of[j.ID] != 3 {
 			t.Errorf("job %s has %d allocations", j.ID, of[j.ID])
 		}
 	}
@@ -386,10 +452,7 @@ func TestRestartFoldsOnlyTheTail(t *testing.T) {
 	a.start(t)
 	sameState(t, live, stateOf(t, a))
 	contains(t, a.ok(t, "event", "verify"), "The event log is whole")
-	saved, err := filepath.Glob(filepath.Join(a.dataDir, "server", "checkpoints", "*"))
-	if err != nil || len(saved) == 0 {
-		t.Errorf("no checkpoint on disk: %v", err)
-	}
+	contains(t, a.out.String(), "the fold begins at a checkpoint: index=")
 }
 
 // TestNodeIsLostAndComesBack takes a node away: it is declared down, its
