@@ -33,7 +33,7 @@ func startAgent(b *testing.B, flags ...string) *program {
 	ports := freePorts(b, 4)
 	dir := b.TempDir()
 	config := filepath.Join(dir, "ports.hcl")
-	text := fmt.Sprintf("bind_addr = \"127.0.0.1\"\nports {\n http = %d\n rpc = %d\n serf = %d\n raft = %d\n}\n", ports[0], ports[1], ports[2], ports[3])
+	text := fmt.Sprintf("bind_addr = \"127.0.0.1\"\nadvertise {\n http = \"127.0.0.1\"\n rpc = \"127.0.0.1\"\n serf = \"127.0.0.1\"\n}\nports {\n http = %d\n rpc = %d\n serf = %d\n raft = %d\n}\n", ports[0], ports[1], ports[2], ports[3])
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		b.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -99,17 +98,7 @@ func submit(b *testing.B, a *program, id string) submitted {
 
 // firstAction is the time that the task printed.
 func (s submitted) firstAction(b *testing.B, a *program) time.Time {
-	text := get(b, a.base+"/v1/client/fs/logs/"+s.alloc+"?task=date&type=stdout&plain=true")
-	seconds, fraction, _ := strings.Cut(strings.TrimSpace(string(text)), ".")
-	whole, err := strconv.ParseInt(seconds, 10, 64)
-	if err != nil {
-		b.Fatalf("output of %s: %q", s.id, text)
-	}
-	nano, err := strconv.ParseInt(fraction, 10, 64)
-	if err != nil {
-		b.Fatalf("output of %s: %q", s.id, text)
-	}
-	return time.Unix(whole, nano)
+	return parseTime(b, string(get(b, a.base+"/v1/client/fs/logs/"+s.alloc+"?task=date&type=stdout&plain=true")))
 }
 
 func get(b *testing.B, url string) []byte {
