@@ -115,6 +115,7 @@ func (c ReportAllocations) decide(d *decision) *Rejection {
 		if a.Client.Terminal() || delta.Client == a.Client {
 			delta.Client = 0
 		}
+		delta.Tasks = newsOf(a.Tasks, delta.Tasks)
 		if delta.Client == 0 && len(delta.Tasks) == 0 {
 			continue
 		}
@@ -125,6 +126,27 @@ func (c ReportAllocations) decide(d *decision) *Rejection {
 		d.emit(&event.NodeStatusChanged{NodeID: c.NodeID, Status: event.NodeReady}, event.ID{})
 	}
 	return nil
+}
+
+// newsOf is what a report says of tasks without the events that are known: an
+// agent that was killed before it noted an answer tells them again. Times of one
+// task's events strictly grow.
+func newsOf(known, told map[string]*event.TaskState) map[string]*event.TaskState {
+	news := maps.Clone(told) // the command is the caller's
+	for name, task := range told {
+		before := known[name]
+		if before == nil || len(before.Events) == 0 {
+			continue
+		}
+		last := before.Events[len(before.Events)-1].Time
+		if !slices.ContainsFunc(task.Events, func(e event.TaskEvent) bool { return e.Time <= last }) {
+			continue
+		}
+		rest := *task
+		rest.Events = slices.DeleteFunc(slices.Clone(task.Events), func(e event.TaskEvent) bool { return e.Time <= last })
+		news[name] = &rest
+	}
+	return news
 }
 
 // MarkNodesDown makes one evaluation per job, however many of its nodes went.
