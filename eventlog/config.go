@@ -83,9 +83,6 @@ func (c Config) withDefaults() Config {
 	if c.snapshotEvery == 0 {
 		c.snapshotEvery = snapshotEntries
 	}
-	if c.cutAfter == 0 {
-		c.cutAfter = raftLogBytesMax
-	}
 	if c.FS == nil {
 		c.FS = vfs.Default
 	}
@@ -98,7 +95,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// withTiming fills in the clock of Raft. A single replica waits for nobody, so it may elect itself
+// withTiming fills in the clock of Raft and the length of its log. A single replica waits for nobody, so it may elect itself
 // at once: within 60 to 120 ms here, while the tick costs an idle server little.
 func (c Config) withTiming(single bool) Config {
 	if c.RTTMillisecond == 0 {
@@ -111,6 +108,12 @@ func (c Config) withTiming(single bool) Config {
 		c.ElectionTicks = 20
 		if single {
 			c.ElectionTicks = 3
+		}
+	}
+	if c.cutAfter == 0 {
+		c.cutAfter = raftLogBytesMax
+		if single {
+			c.cutAfter = raftLogBytesMaxSingle
 		}
 	}
 	return c

@@ -42,6 +42,9 @@ const (
 	// start, and 10,000 of the largest commands would be 5 GB. raftLogKeep of them stay.
 	raftLogBytesMax = 128 << 20
 	raftLogKeep     = 100
+	// raftLogBytesMaxSingle is the same for a replica that started alone: nobody catches up from its log, so all it does is
+	// to be read twice at a start, 100 MB in more than half a second. A cut costs two or three fsyncs, once in a second and more.
+	raftLogBytesMaxSingle = 32 << 20
 
 	// appendTimeout is how long an append waits when its context has no deadline of its own.
 	appendTimeout = 10 * time.Second
