@@ -93,7 +93,12 @@ func start(t *testing.T, env []string, args ...string) *process {
 		_ = p.cmd.Wait() // the state says how it ended
 		close(p.ended)
 	}()
-	t.Cleanup(p.kill)
+	t.Cleanup(func() {
+		p.kill()
+		if _, report, found := strings.Cut(p.out.String(), "WARNING: DATA RACE"); found {
+			t.Errorf("data race:%s", report[:min(len(report), 4000)])
+		}
+	})
 	return p
 }
 

@@ -75,7 +75,7 @@ func build(root string) error {
 			return err
 		}
 	}
-	return goBuild(nil, "-o", program, "./cmd/drover")
+	return goBuild(nil, append(raceFlags, "-o", program, "./cmd/drover")...)
 }
 
 func goBuild(env []string, args ...string) error {
