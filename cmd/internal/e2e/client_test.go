@@ -431,7 +431,7 @@ func TestEventStream(t *testing.T) {
 	}, 0, nil)
 	check("stream", err)
 	register(t, c, shell("unseen", "batch", 1, "exit 0"))
-	register(t, c, shell("seen", "batch", 1, "exit 0"))
+	register(t, c, shell("seen", "service", 1, "exec sleep 3600"))
 	var types []string
 	has := map[string]bool{}
 	var last uint64
@@ -440,7 +440,9 @@ func TestEventStream(t *testing.T) {
 		if !open {
 			t.Fatalf("the stream ended after %v", types)
 		}
-		check("stream", events.Err)
+		if events.Err != nil {
+			t.Fatalf("stream: %v after %v", events.Err, types)
+		}
 		if events.IsHeartbeat() {
 			continue
 		}
@@ -471,6 +473,10 @@ func TestEventStream(t *testing.T) {
 				if alloc.JobID != "seen" || e.Key != alloc.ID {
 					t.Errorf("an event about an allocation of %s", alloc.JobID)
 				}
+				if alloc.ClientStatus == "running" && !has["running"] {
+					_, _, err := c.Jobs().Deregister("seen", false, nil)
+					check("deregister", err)
+				}
 				has[alloc.ClientStatus] = true
 			case api.TopicNode:
 				_, err := e.Node()
@@ -481,5 +487,4 @@ func TestEventStream(t *testing.T) {
 			}
 		}
 	}
-	t.Log(types)
 }
