@@ -50,7 +50,7 @@ type Config struct {
 	// Hooks are called with durations and counts, for metrics. Nil functions are not called.
 	Hooks Hooks
 
-	// snapshotEvery and cutAfter override snapshotEntries and raftLogBytesMax in tests.
+	// snapshotEvery and cutAfter override snapshotEntries and the limit of Raft's log in tests.
 	snapshotEvery uint64
 	cutAfter      int
 }
