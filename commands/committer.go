@@ -117,9 +117,10 @@ type Committer struct {
 	ended chan struct{} // closed when Run has answered everything and returned
 
 	// The rest belongs to the goroutine of Run.
-	state    *projections.State // the committed head, while leading
-	carried  *waiting           // taken off the queue, but it did not fit into the last append
-	settling sync.WaitGroup     // goroutines that find out what became of an append
+	state      *projections.State // the committed head, while leading
+	carried    *waiting           // taken off the queue, but it did not fit into the last append
+	complained time.Time          // when it was last said why nothing can be committed; zero in an epoch that opened since
+	settling   sync.WaitGroup     // goroutines that find out what became of an append
 }
 
 type waiting struct {
@@ -249,7 +250,7 @@ func (c *Committer) lead(ctx context.Context) (served bool, err error) {
 	head, err := c.confirm(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			c.cfg.Logger.Warn("cannot confirm the head of the log", "error", err)
+			c.complain(slog.LevelWarn, "cannot confirm the head of the log", "error", err)
 			c.pause(ctx)
 		}
 		return false, nil
@@ -265,6 +266,7 @@ func (c *Committer) lead(ctx context.Context) (served bool, err error) {
 		c.pause(ctx)
 		return false, nil
 	}
+	c.complained = time.Time{}
 	c.cfg.Logger.Info("committing", "epoch", epoch, "index", c.state.Index())
 	if h := c.cfg.Hooks.Leading; h != nil {
 		h(epoch)
@@ -290,6 +292,16 @@ func (c *Committer) pause(ctx context.Context) {
 	case <-time.After(50 * time.Millisecond):
 	case <-ctx.Done():
 	}
+}
+
+// complain says why no epoch opens. It is tried many times a second, so a lasting
+// reason, such as a full disk, is said again only now and then.
+func (c *Committer) complain(level slog.Level, message string, args ...any) {
+	if !c.complained.IsZero() && time.Since(c.complained) < complainEvery {
+		return
+	}
+	c.complained = time.Now()
+	c.cfg.Logger.Log(context.Background(), level, message, args...)
 }
 
 // foldTo folds the log up to an index that is known to be in it.
@@ -354,7 +366,7 @@ func (c *Committer) openEpoch(ctx context.Context, epoch uint64) bool {
 	defer cancel()
 	outcome, err := c.cfg.Log.Append(opening, b.after, b.entries)
 	if outcome != Committed {
-		c.cfg.Logger.Warn("cannot open the epoch", "epoch", epoch, "error", err)
+		c.complain(slog.LevelWarn, "cannot open the epoch", "epoch", epoch, "error", err)
 		return false
 	}
 	c.state = b.draft.Seal()
@@ -369,7 +381,7 @@ func (c *Committer) clockIsAhead(now time.Time) bool {
 	if last == 0 || now.Sub(time.Unix(0, last)) <= clockAheadMax {
 		return false
 	}
-	c.cfg.Logger.Error("this server's clock is far ahead of the log's last record; set it right",
+	c.complain(slog.LevelError, "this server's clock is far ahead of the log's last record; set it right",
 		"clock", now.UTC(), "last_record", time.Unix(0, last).UTC())
 	return true
 }

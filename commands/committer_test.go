@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -539,6 +540,25 @@ func TestClockFarAhead(t *testing.T) {
 			t.Errorf("time went on by %v", by)
 		}
 		once(t, []*server{s}, "a", "c")
+	})
+}
+
+// While nothing can be appended, as on a full disk, the reason is logged at once
+// and then rarely: the log is on the same disk.
+func TestALastingFailureIsLoggedRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := memlog.New()
+		for range 1000 {
+			log.Cluster().Inject(memlog.Refuse)
+		}
+		var out bytes.Buffer
+		s := newServer(log, "s1", slog.New(slog.NewTextHandler(&out, nil))).start()
+		time.Sleep(2*complainEvery + time.Second)
+		synctest.Wait()
+		if got := strings.Count(out.String(), "cannot open the epoch"); got != 3 {
+			t.Errorf("said %d times in %v:\n%s", got, 2*complainEvery+time.Second, out.String())
+		}
+		s.stop(t)
 	})
 }
 

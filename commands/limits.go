@@ -28,6 +28,11 @@ const (
 	// learn that it does not, before it is told so. Elections take less.
 	noLeaderWait = 5 * time.Second
 
+	// complainEvery is the shortest time between two lines in the server's own
+	// log about why it cannot commit: often enough to be seen, too rare to fill
+	// what is left of a full disk.
+	complainEvery = 10 * time.Second
+
 	// clockAheadMax is how far the server's clock may be ahead of the last
 	// record. A clock beyond that is wrong, and a record stamped with it would
 	// push every later record's time with it for good.
