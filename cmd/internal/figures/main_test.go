@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 		err = build(dir)
 	}
 	if err != nil {
+		_ = os.RemoveAll(dir) //nolint:errcheck // a temporary directory
 		fmt.Fprintln(os.Stderr, "build what is measured:", err)
 		os.Exit(1)
 	}
