@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/cespare/xxhash/v2"
@@ -366,4 +367,19 @@ func (b *bench) flip(glob, text string, part int) string {
 	}
 	content[at] ^= 0x10
 	return b.say(os.WriteFile(path, content, 0o644))
+}
+
+// TestFullDiskIsNoDamage: Dragonboat reports both alike, but only one of them ends by making room.
+func TestFullDiskIsNoDamage(t *testing.T) {
+	cfg := Config{Dir: "/d"}
+	for _, reason := range []any{
+		fmt.Errorf("raft dragonboat: %w", syscall.ENOSPC), "raft dragonboat: " + syscall.ENOSPC.Error(), "bad magic",
+	} {
+		err := protect(cfg, func() error { panic(reason) })
+		var damage *CorruptionError
+		full := reason != "bad magic"
+		if errors.Is(err, ErrDiskFull) != full || errors.As(err, &damage) == full {
+			t.Errorf("after %v: %v", reason, err)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/lni/dragonboat/v4/config"
 	"github.com/lni/dragonboat/v4/plugin/tan"
@@ -87,8 +88,19 @@ func protect(cfg Config, f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			reason, _, _ := strings.Cut(fmt.Sprint(r), "\n")
-			err = &CorruptionError{Path: filepath.Join(cfg.Dir, raftDir), Reason: "Raft's log cannot be opened: " + reason}
+			path := filepath.Join(cfg.Dir, raftDir)
+			if isDiskFull(r, reason) {
+				err = fmt.Errorf("%s: %w: %s", path, ErrDiskFull, reason)
+				return
+			}
+			err = &CorruptionError{Path: path, Reason: "Raft's log cannot be opened: " + reason}
 		}
 	}()
 	return f()
+}
+
+// isDiskFull tells a full disk, which is nobody's damage, from the other reasons for a panic.
+func isDiskFull(r any, reason string) bool {
+	err, ok := r.(error)
+	return ok && errors.Is(err, syscall.ENOSPC) || strings.HasSuffix(reason, syscall.ENOSPC.Error())
 }

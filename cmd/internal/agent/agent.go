@@ -23,6 +23,10 @@ import (
 // Version is what the agent calls itself; main sets it.
 var Version = "0.1.0-dev"
 
+// startPatience is how long the log is held back for the banner. A start takes
+// far less, so one that takes longer waits for something that the log may name.
+const startPatience = 5 * time.Second
+
 // Run starts an agent, prints its banner once it serves, and returns the exit
 // code when ctx has ended and everything has stopped.
 func Run(ctx context.Context, cfg agentconfig.Config, ui hcli.Ui) int {
@@ -50,6 +54,8 @@ func Run(ctx context.Context, cfg agentconfig.Config, ui hcli.Ui) int {
 	if err != nil {
 		return fail(err)
 	}
+	// A start that does not come to its end must not keep the reason to itself.
+	defer held.atMost(startPatience)()
 	err = a.run(ctx, func() {
 		extra := map[string]string{"Version": Version}
 		if a.facts.server != nil {

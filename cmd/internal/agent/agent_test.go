@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"drover/cmd/internal/agentconfig"
@@ -53,6 +54,21 @@ func TestLogIsHeldBackUntilTheBannerIsOut(t *testing.T) {
 	if out.String() != "early\nlate\n" {
 		t.Errorf("got %q", out.String())
 	}
+}
+
+// What a start waits for without end, such as room on the disk, stands in the log.
+func TestLogIsNotHeldBackForeverByAStartThatDoesNotEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		held := &heldBack{out: &out}
+		defer held.atMost(startPatience)()
+		_, _ = io.WriteString(held, "why\n")
+		time.Sleep(startPatience)
+		synctest.Wait()
+		if out.String() != "why\n" {
+			t.Errorf("got %q", out.String())
+		}
+	})
 }
 
 func TestGroupEndsWithItsFirstFailure(t *testing.T) {

@@ -129,6 +129,12 @@ func (h *heldBack) release() {
 	h.released, h.held = true, nil
 }
 
+// atMost lets the log through after d, banner or not, unless stop is called.
+func (h *heldBack) atMost(d time.Duration) (stop func()) {
+	timer := time.AfterFunc(d, h.release)
+	return func() { timer.Stop() }
+}
+
 // uiWriter writes lines to the command line's standard output.
 type uiWriter struct{ ui hcli.Ui }
 
