@@ -529,9 +529,11 @@ func writePayload(dirs taskDirs, job *event.Job, t *event.Task) error {
 func giveTo(name, dir string) error {
 	u, err := user.Lookup(name)
 	if err != nil {
-		if u, err = user.LookupId(name); err != nil {
-			return fmt.Errorf("find user %q: %w", name, err)
+		byNumber, numberErr := user.LookupId(name)
+		if numberErr != nil {
+			return fmt.Errorf("find user %q: %w", name, err) // a name that is unknown, not a number that is malformed
 		}
+		u = byNumber
 	}
 	uid, _ := strconv.Atoi(u.Uid)
 	gid, _ := strconv.Atoi(u.Gid)

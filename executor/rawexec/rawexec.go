@@ -162,9 +162,11 @@ func lookupOwn(t *driver.Task, command string) (string, error) {
 func setUser(spec *wire.Spec, name string) error {
 	u, err := user.Lookup(name)
 	if err != nil {
-		if u, err = user.LookupId(name); err != nil {
-			return fmt.Errorf("find user %q: %w", name, err)
+		byNumber, numberErr := user.LookupId(name)
+		if numberErr != nil {
+			return fmt.Errorf("find user %q: %w", name, err) // a name that is unknown, not a number that is malformed
 		}
+		u = byNumber
 	}
 	number := func(s string) uint32 { n, _ := strconv.ParseUint(s, 10, 32); return uint32(n) }
 	spec.UID, spec.GID = number(u.Uid), number(u.Gid)
