@@ -377,16 +377,6 @@ func newOne(t *testing.T, c agentConfig) (*agent, *api.Client) {
 	return a, client
 }
 
-// jobFile writes a job file.
-func jobFile(t *testing.T, body string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "job.nomad.hcl")
-	if err := os.WriteFile(path, []byte(body), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // shell is a job of one group that runs a line of shell.
 func shell(id, kind string, count int, line string) *api.Job {
 	job := &api.Job{ID: &id, Name: &id, Type: &kind, Datacenters: []string{"*"}}
@@ -438,16 +428,6 @@ func request(t *testing.T, method, url, body string) (code int, answer string) {
 		t.Fatal(err)
 	}
 	return resp.StatusCode, string(b)
-}
-
-// taskLog reads a task's whole standard output from the node's disk.
-func taskLog(t *testing.T, a *agent, alloc, task string) string {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(a.dataDir, "alloc", alloc, "alloc", "logs", task+".stdout.0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }
 
 func sortedLines(text string) string {
