@@ -187,7 +187,7 @@ func (n *node) mayStart(a *projections.Allocation) bool {
 func (c *cluster) say(n *node, a *projections.Allocation, status event.ClientStatus, what event.TaskEvent) event.AllocDelta {
 	n.told[a.ID] = status
 	delta := event.AllocDelta{ID: a.ID, Client: status, Tasks: make(map[string]*event.TaskState)}
-	what.Time = c.now.UnixNano()
+	what.Time = c.now.UnixNano() + int64(c.state.Index()) // no two events of a task are at the same time, though the clock stands still
 	for _, t := range a.Spec.Job.LookupGroup(a.Group).Tasks {
 		state := &event.TaskState{State: event.TaskRunning, StartedAt: event.StampOf(c.now), Events: []event.TaskEvent{what}}
 		if status.Terminal() {
