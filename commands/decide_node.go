@@ -2,6 +2,7 @@ package commands
 
 import (
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 
@@ -128,25 +129,34 @@ func (c ReportAllocations) decide(d *decision) *Rejection {
 	return nil
 }
 
-// newsOf is what a report says of tasks without the events that are known: an
-// agent that was killed before it noted an answer tells them again. Times of one
-// task's events strictly grow.
+// newsOf is what a report says of tasks without what is known: an agent that
+// starts again tells everything again, and one that was killed before it noted
+// an answer its events too. Times of one task's events strictly grow.
 func newsOf(known, told map[string]*event.TaskState) map[string]*event.TaskState {
-	news := maps.Clone(told) // the command is the caller's
+	news := make(map[string]*event.TaskState, len(told))
 	for name, task := range told {
 		before := known[name]
-		if before == nil || len(before.Events) == 0 {
+		if before == nil {
+			news[name] = task
 			continue
 		}
-		last := before.Events[len(before.Events)-1].Time
-		if !slices.ContainsFunc(task.Events, func(e event.TaskEvent) bool { return e.Time <= last }) {
-			continue
+		last := int64(math.MinInt64)
+		if len(before.Events) > 0 {
+			last = before.Events[len(before.Events)-1].Time
 		}
-		rest := *task
+		rest := *task // the command is the caller's
 		rest.Events = slices.DeleteFunc(slices.Clone(task.Events), func(e event.TaskEvent) bool { return e.Time <= last })
-		news[name] = &rest
+		if len(rest.Events) > 0 || !sameButEvents(&rest, before) {
+			news[name] = &rest
+		}
 	}
 	return news
+}
+
+func sameButEvents(a, b *event.TaskState) bool {
+	x, y := *a, *b
+	x.Events, y.Events = nil, nil
+	return reflect.DeepEqual(x, y)
 }
 
 // MarkNodesDown makes one evaluation per job, however many of its nodes went.

@@ -29,12 +29,23 @@ func TestEventsToldTwice(t *testing.T) {
 	} {
 		told := tasks(c.told)
 		news := newsOf(tasks(c.known), told)
-		if len(news["main"].Events) != len(c.news) || len(c.news) > 0 && !cmp.Equal(news["main"].Events, c.news) {
-			t.Errorf("after %v, of %v is new %v, want %v", c.known, c.told, news["main"].Events, c.news)
+		var got []event.TaskEvent
+		if main := news["main"]; main != nil {
+			got = main.Events
+		}
+		if len(got) != len(c.news) || len(c.news) > 0 && !cmp.Equal(got, c.news) {
+			t.Errorf("after %v, of %v is new %v, want %v", c.known, c.told, got, c.news)
+		}
+		if len(c.known) > 0 && len(c.news) == 0 && len(news) > 0 {
+			t.Errorf("after %v, %v is told again, and the task counts as changed", c.known, c.told)
 		}
 		if !cmp.Equal(told, tasks(c.told)) {
 			t.Errorf("the report itself was changed: %v", told)
 		}
+	}
+	dead := map[string]*event.TaskState{"main": {State: event.TaskDead, Events: at(1)}}
+	if news := newsOf(tasks(at(1)), dead); news["main"] == nil || len(news["main"].Events) > 0 {
+		t.Errorf("a new state without new events: %v", news)
 	}
 	if news := newsOf(nil, tasks(at(1))); len(news["main"].Events) != 1 {
 		t.Errorf("of a task never heard of: %v", news)
