@@ -13,6 +13,7 @@ type general struct {
 	cfg        apiclient.Config
 	noColor    bool
 	forceColor bool
+	console    bool // show the answer in a web console
 }
 
 func newGeneral(p *Program) *general {
@@ -45,6 +46,7 @@ func (g *general) register(fs *flag.FlagSet) {
 	fs.StringVar(&c.TLS.ServerName, "tls-server-name", c.TLS.ServerName, "The `name` to verify the agent's certificate against.")
 	fs.BoolVar(&c.TLS.SkipVerify, "tls-skip-verify", c.TLS.SkipVerify, "Do not verify the agent's certificate.")
 	fs.BoolVar(&c.TLS.SkipVerify, "insecure", c.TLS.SkipVerify, "")
+	fs.BoolVar(&g.console, "ui", false, "")
 }
 
 func generalHelp() string {
@@ -55,6 +57,9 @@ func generalHelp() string {
 
 // client is the agent to talk to. A problem with the options is reported.
 func (in *invocation) client() (*apiclient.Client, bool) {
+	if in.console {
+		in.ui.Warn("-ui has no effect: this version has no web console")
+	}
 	c, err := apiclient.New(in.cfg)
 	if err != nil {
 		in.fail("Error initializing client: %s", err)

@@ -48,6 +48,7 @@ func jobRunSpec() spec {
 			fs.BoolVar(&o.detach, "detach", false, "Return once the job is submitted.")
 			fs.IntVar(&o.evalPriority, "eval-priority", 0, "Priority of the evaluation, 1 to 100. Default = the job's.")
 			fs.BoolVar(&o.output, "output", false, "Print the job as JSON and do not submit it.")
+			fs.Bool("policy-override", false, "Accepted as it is elsewhere; there are no policies to override.")
 			fs.BoolVar(&o.preserveCounts, "preserve-counts", false, "Keep the counts of groups that exist.")
 			fs.BoolVar(&o.preserveResources, "preserve-resources", false, "Keep the resources of tasks that exist.")
 			fs.BoolVar(&o.verbose, "verbose", false, "Show full IDs.")

@@ -139,6 +139,9 @@ func (p *Program) Run(args []string) int {
 		}
 	}
 	code, err := app.Run()
+	if code == 127 && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		fmt.Fprintf(p.Stderr, "There is no command %q.\n", strings.Join(args, " "))
+	}
 	if err != nil {
 		fmt.Fprintf(p.Stderr, "Error executing CLI: %s\n", err)
 		return 1
