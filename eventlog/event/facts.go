@@ -188,11 +188,11 @@ type PlanCommitted struct {
 
 	// Nodes lists each node that the plan places on once; placements point
 	// into it.
-	Nodes  []ID           `cbor:"8,keyasint,omitempty"`
+	Nodes  IDs            `cbor:"8,keyasint,omitzero"`
 	Groups []PlannedGroup `cbor:"9,keyasint,omitempty"` // in the order of the spec
-	Stops  []PlannedStop  `cbor:"10,keyasint,omitempty"`
+	Stops  Stops          `cbor:"10,keyasint,omitzero"`
 	// InPlace lists allocations that go on running under JobVersion.
-	InPlace []ID `cbor:"11,keyasint,omitempty"`
+	InPlace IDs `cbor:"11,keyasint,omitzero"`
 	// Dropped names the nodes whose part of the plan did not fit at the head
 	// any more and was left out (a partial commit).
 	Dropped []DroppedNode `cbor:"12,keyasint,omitempty"`
@@ -212,7 +212,7 @@ type PlanCommitted struct {
 // PlannedGroup is what a plan decided for one task group.
 type PlannedGroup struct {
 	Name       string       `cbor:"1,keyasint"`
-	Placements []Placement  `cbor:"2,keyasint,omitempty"`
+	Placements Placements   `cbor:"2,keyasint,omitzero"`
 	Metric     *AllocMetric `cbor:"3,keyasint,omitempty"` // the funnel of nodes, and the scores, of the first placement
 	Failed     *AllocMetric `cbor:"4,keyasint,omitempty"` // set when at least one placement failed
 }
@@ -220,7 +220,6 @@ type PlannedGroup struct {
 // Placement puts one allocation on one node. Its ID is
 // AllocationID(EvalID, Basis, Ordinal).
 type Placement struct {
-	_        struct{} `cbor:",toarray"`
 	Ordinal  uint32   // position among the plan's decisions; dense before parts are dropped
 	Node     uint32   // position in PlanCommitted.Nodes
 	Name     uint32   // the n of "job.group[n]"
@@ -231,12 +230,12 @@ type Placement struct {
 
 // PlannedStop takes an allocation out of service.
 type PlannedStop struct {
-	ID          ID           `cbor:"1,keyasint"`
-	Client      ClientStatus `cbor:"2,keyasint,omitempty"` // set to lost when its node is down
-	Description string       `cbor:"3,keyasint,omitempty"`
+	ID          ID
+	Client      ClientStatus // set to lost when its node is down
+	Description string
 	// HandsOver: its successor stands in this plan on the same node; it gives
 	// up its room now and the successor waits for it there.
-	HandsOver bool `cbor:"4,keyasint,omitempty"`
+	HandsOver bool
 }
 
 // DroppedNode is a node whose part of a plan did not fit at the head.
