@@ -116,7 +116,7 @@ func (c ReportAllocations) decide(d *decision) *Rejection {
 		if a.Client.Terminal() || delta.Client == a.Client {
 			delta.Client = 0
 		}
-		delta.Tasks = newsOf(a.Tasks, delta.Tasks)
+		delta.Tasks = newsOf(a.Tasks(), delta.Tasks)
 		if delta.Client == 0 && len(delta.Tasks) == 0 {
 			continue
 		}

@@ -157,7 +157,7 @@ func (d *decision) checkInPlace(p *event.PlanCommitted, key event.JobKey) *Rejec
 		if ask == nil {
 			return reject(ReasonInvalid, "plan updates allocation %v in place, whose group %q is gone", id, a.Group)
 		}
-		if !slices.EqualFunc(ask.Ports, a.Ports, func(asked event.Port, held event.AssignedPort) bool {
+		if !slices.EqualFunc(ask.Ports, a.Ports(), func(asked event.Port, held event.AssignedPort) bool {
 			return asked.Label == held.Label && (asked.Value == 0 || asked.Value == held.Value)
 		}) {
 			return reject(ReasonInvalid, "plan updates allocation %v in place, whose ports have changed", id)
@@ -294,7 +294,7 @@ func (d *decision) dropUnfit(p *event.PlanCommitted, key event.JobKey) *Rejectio
 			rooms[a.NodeID], order = room, append(order, a.NodeID)
 		}
 		room.Release(a)
-		room.take(ask, heldPorts(a))
+		room.take(ask, a.HostPorts())
 	}
 	for _, g := range p.Groups {
 		for _, placement := range g.Placements {
@@ -355,14 +355,6 @@ func (r *planRoom) take(ask *projections.Ask, ports []uint16) {
 		return
 	}
 	r.Take(ask, ports)
-}
-
-func heldPorts(a *projections.Allocation) []uint16 {
-	ports := make([]uint16, len(a.Ports))
-	for i, p := range a.Ports {
-		ports[i] = uint16(p.Value)
-	}
-	return ports
 }
 
 // removeDropped leaves out the placements on nodes that are dropped, and the

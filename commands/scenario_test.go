@@ -412,11 +412,11 @@ func (c *cluster) show() string {
 	for i, id := range c.allocations() {
 		a := c.state.Allocation(id)
 		fmt.Fprintf(&out, "a%d %s on %s: %v, %v", i+1, a.Name(), c.nodeName(a.NodeID), a.Desired, a.Client)
-		for _, w := range a.WaitFor {
+		for _, w := range a.WaitFor() {
 			fmt.Fprintf(&out, ", waits for %s", c.allocName(w))
 		}
-		if !a.Next.IsZero() {
-			fmt.Fprintf(&out, ", followed by %s", c.allocName(a.Next))
+		if !a.Next().IsZero() {
+			fmt.Fprintf(&out, ", followed by %s", c.allocName(a.Next()))
 		}
 		out.WriteString("\n")
 	}

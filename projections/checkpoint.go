@@ -13,10 +13,13 @@ import (
 )
 
 // A checkpoint is the canonical encoding of a state: a magic text, a head, and
-// each table's rows in key order, every part a length and its CBOR. The same
+// each table's rows in key order, every part a length and its CBOR; allocations,
+// of which there may be millions, are packed (see writeAllocations). The same
 // state has the same bytes on every server, so their SHA-256 is its checksum.
 
 const checkpointMagic = "drover state\n"
+
+const checkpointTables = 8
 
 // partBytesMax bounds one part of a checkpoint that is read back: a larger
 // length is damage. A row is at most a blob with its chunks.
@@ -49,7 +52,7 @@ func (s *State) Encode(w io.Writer) error {
 	}
 	for _, n := range []int{
 		s.blobs.len(), s.specs.len(), s.jobs.len(), s.evaluations.len(), s.nodes.len(),
-		s.allocations.len(), s.commands.len(), s.capacity.len(),
+		s.commands.len(), s.capacity.len(), s.allocationCount,
 	} {
 		head.Counts = append(head.Counts, uint64(n))
 	}
@@ -69,9 +72,9 @@ func (s *State) Encode(w io.Writer) error {
 		func() error { return writeParts(out, s.jobs.all()) },
 		func() error { return writeParts(out, s.evaluations.all()) },
 		func() error { return writeParts(out, s.nodes.all()) },
-		func() error { return writeParts(out, s.allocations.all()) },
 		func() error { return writeParts(out, s.commands.all()) },
 		func() error { return writeParts(out, s.capacity.all()) },
+		func() error { return s.writeAllocations(out) },
 	} {
 		if err := write(); err != nil {
 			return err
@@ -97,11 +100,15 @@ func writePart(w *bufio.Writer, v any) error {
 	if err != nil {
 		return err
 	}
+	return writeBytes(w, data)
+}
+
+func writeBytes(w *bufio.Writer, data []byte) error {
 	var size [binary.MaxVarintLen64]byte
 	if _, err := w.Write(size[:binary.PutUvarint(size[:], uint64(len(data)))]); err != nil {
 		return err
 	}
-	_, err = w.Write(data)
+	_, err := w.Write(data)
 	return err
 }
 
@@ -129,7 +136,7 @@ func Decode(r io.Reader) (s *State, err error) {
 	if head.FoldVersion != FoldVersion {
 		return nil, fmt.Errorf("%w: fold version %d, this version folds as %d", ErrDamagedCheckpoint, head.FoldVersion, FoldVersion)
 	}
-	if len(head.Indexes) != int(tableCount) || len(head.Counts) != 8 {
+	if len(head.Indexes) != int(tableCount) || len(head.Counts) != checkpointTables {
 		return nil, fmt.Errorf("%w: wrong number of tables", ErrDamagedCheckpoint)
 	}
 	// Rows that contradict one another make the rebuilding panic as a fold
@@ -140,6 +147,7 @@ func Decode(r io.Reader) (s *State, err error) {
 		}
 	}()
 	s = New()
+	s.owner = new(owner)
 	s.index, s.hash, s.time, s.epoch = head.Index, head.Hash, head.Time, head.Epoch
 	s.cluster, s.scheduler = head.Cluster, head.Scheduler
 	copy(s.indexes[:], head.Indexes)
@@ -149,6 +157,8 @@ func Decode(r io.Reader) (s *State, err error) {
 	if _, err := in.ReadByte(); err != io.EOF {
 		return nil, fmt.Errorf("%w: bytes after its end", ErrDamagedCheckpoint)
 	}
+	s.updateFleet()
+	s.owner, s.touched = nil, nil
 	return s, nil
 }
 
@@ -173,19 +183,21 @@ func (s *State) readTables(in *bufio.Reader, counts []uint64) error {
 		func() error {
 			return readParts(in, counts[4], func(n *Node) {
 				n.derive()
+				n.owner = s.owner
 				s.nodes.put(n.Info.ID, n)
+				s.enterFleet(n)
 			})
 		},
-		func() error { return readParts(in, counts[5], s.indexAllocation) },
 		func() error {
-			return readParts(in, counts[6], func(c *Remembered) {
+			return readParts(in, counts[5], func(c *Remembered) {
 				s.commands.put(c.ID, *c)
 				s.commandAge.put(agedCommand{c.Time, c.ID}, c.ID)
 			})
 		},
 		func() error {
-			return readParts(in, counts[7], func(c *classCapacity) { s.capacity.put(c.Class, *c) })
+			return readParts(in, counts[6], func(c *classCapacity) { s.capacity.put(c.Class, *c) })
 		},
+		func() error { return s.readAllocations(in, counts[7]) },
 	} {
 		if err := read(); err != nil {
 			return err
@@ -213,38 +225,30 @@ func (s *State) indexEvaluation(e *event.Evaluation) {
 	}
 }
 
-func (s *State) indexAllocation(a *Allocation) {
-	a.Spec = s.mustSpec(a.SpecHash)
-	if a.Ask = a.Spec.Ask(a.Group); a.Ask == nil {
-		panic(fmt.Sprintf("allocation %v is of a group %q that its job does not have", a.ID, a.Group))
-	}
-	s.allocations.put(a.ID, a)
-	s.allocationsOfJob.put(jobOrder{a.Job, a.CreateIndex, a.ID}, a)
-	s.allocationsOnNode.put(pair{a.NodeID, a.ID}, a)
-	if a.HoldsRoom() {
-		// Nothing of this state has been handed out: rows can be changed in place.
-		if n := s.Node(a.NodeID); n != nil {
-			n.hold(a)
-		}
-	}
-}
-
 func readPart(in *bufio.Reader, v any) error {
-	size, err := binary.ReadUvarint(in)
+	data, err := readBytes(in)
 	if err != nil {
-		return fmt.Errorf("%w: it ends early", ErrDamagedCheckpoint)
-	}
-	if size > partBytesMax {
-		return fmt.Errorf("%w: a part of %d bytes", ErrDamagedCheckpoint, size)
-	}
-	data := make([]byte, size)
-	if _, err := io.ReadFull(in, data); err != nil {
-		return fmt.Errorf("%w: it ends early", ErrDamagedCheckpoint)
+		return err
 	}
 	if err := event.Unmarshal(data, v); err != nil {
 		return fmt.Errorf("%w: %v", ErrDamagedCheckpoint, err)
 	}
 	return nil
+}
+
+func readBytes(in *bufio.Reader) ([]byte, error) {
+	size, err := binary.ReadUvarint(in)
+	if err != nil {
+		return nil, fmt.Errorf("%w: it ends early", ErrDamagedCheckpoint)
+	}
+	if size > partBytesMax {
+		return nil, fmt.Errorf("%w: a part of %d bytes", ErrDamagedCheckpoint, size)
+	}
+	data := make([]byte, size)
+	if _, err := io.ReadFull(in, data); err != nil {
+		return nil, fmt.Errorf("%w: it ends early", ErrDamagedCheckpoint)
+	}
+	return data, nil
 }
 
 func readParts[V any](in *bufio.Reader, count uint64, take func(*V)) error {

@@ -34,6 +34,7 @@ func (d *Draft) State() *State { return d.s }
 func (d *Draft) Seal() *State {
 	s := d.s
 	d.s = nil
+	s.owner, s.touched = nil, nil
 	return s
 }
 
@@ -53,6 +54,7 @@ func (d *Draft) Apply(r *event.Record) {
 	defer nameBug(r)
 	s.remember(r)
 	s.apply(r)
+	s.updateFleet()
 }
 
 // nameBug gives a panic that does not say so itself the record that it met.
@@ -175,42 +177,39 @@ func (s *State) jobSubmitted(r *event.Record, e *event.JobSubmitted) {
 		if old == nil {
 			s.impossible(r, "job %v has no spec to keep", key)
 		}
-		j := old.clone()
-		j.ModifyIndex = r.Index
-		s.putJob(j, r.Index)
+		s.ownJob(key).ModifyIndex = r.Index
+		s.indexes[TableJobs] = r.Index
 		return
 	}
-	var j *Job
-	if old == nil {
+	j := s.ownJob(key)
+	if j == nil {
 		j = s.newJob(key, r.Index)
 	} else {
-		j = old.nextVersion()
+		j.nextVersion()
 	}
 	j.Spec = s.specOf(r, e.Spec)
 	j.SpecHash, j.Source = e.Spec, e.Source
 	j.Version, j.SubmitTime, j.Stopped = e.Version, e.SubmitTime, false
 	j.ModifyIndex, j.JobModifyIndex, j.ChangeIndex = r.Index, r.Index, r.Index
-	summary := maps.Clone(j.Summary)
-	if summary == nil {
-		summary = make(map[string]GroupSummary)
-	}
+	summary := j.summary(s.owner)
 	for _, g := range j.Spec.Job.TaskGroups {
 		if _, ok := summary[g.Name]; !ok {
 			summary[g.Name] = GroupSummary{}
 		}
 	}
-	j.Summary, j.SummaryIndex = summary, r.Index
-	s.putJob(j, r.Index)
+	j.SummaryIndex = r.Index
+	s.indexes[TableJobs] = r.Index
 }
 
 // newJob is the row of a job that is not there. It may have been there before it
 // was purged: what is left of that life, allocations that still run and
 // evaluations that are still open, counts for this one too.
 func (s *State) newJob(key event.JobKey, index uint64) *Job {
-	j := &Job{Key: key, CreateIndex: index}
+	j := &Job{Key: key, CreateIndex: index, owner: s.owner}
+	s.jobs.put(key, j)
 	for a := range s.AllocationsOf(key) {
 		if !a.Client.Terminal() {
-			j.count(a.Group, 0, a.Client, index)
+			j.count(s.owner, a.Group, 0, a.Client, 1, index)
 		}
 		if a.Live() {
 			j.LiveAllocs++
@@ -225,15 +224,12 @@ func (s *State) newJob(key event.JobKey, index uint64) *Job {
 	return j
 }
 
-// nextVersion is a copy of the job's row in which its present version has become
-// an older one.
-func (j *Job) nextVersion() *Job {
-	next := j.clone()
-	next.Older = append([]JobVersion{j.asVersion()}, j.Older...)
-	if len(next.Older) > jobVersionsKept-1 {
-		next.Older = next.Older[:jobVersionsKept-1]
+// nextVersion makes the job's present version an older one.
+func (j *Job) nextVersion() {
+	j.Older = append([]JobVersion{j.asVersion()}, j.Older...)
+	if len(j.Older) > jobVersionsKept-1 {
+		j.Older = j.Older[:jobVersionsKept-1]
 	}
-	return next
 }
 
 func (j *Job) asVersion() JobVersion {
@@ -254,26 +250,48 @@ func (s *State) jobStopped(r *event.Record, e *event.JobStopped) {
 		s.indexes[TableJobs] = r.Index
 		return
 	}
-	j := old.nextVersion()
+	j := s.ownJob(key)
+	j.nextVersion()
 	j.Version, j.Stopped, j.SubmitTime = e.Version, true, e.SubmitTime
 	j.ModifyIndex, j.JobModifyIndex, j.ChangeIndex = r.Index, r.Index, r.Index
-	s.putJob(j, r.Index)
+	s.indexes[TableJobs] = r.Index
 }
 
-func (s *State) putJob(j *Job, index uint64) {
-	s.jobs.put(j.Key, j)
-	s.indexes[TableJobs] = index
+// ownJob is the job's row, to be changed in place: the draft copies a row once,
+// however many of its records change it. nil when there is no such job.
+func (s *State) ownJob(key event.JobKey) *Job {
+	j := s.Job(key)
+	if j == nil || j.owner == s.owner {
+		return j
+	}
+	c := *j
+	c.owner = s.owner
+	s.jobs.put(key, &c)
+	return &c
+}
+
+// ownNode is likewise the node's row.
+func (s *State) ownNode(id event.ID) *Node {
+	n := s.Node(id)
+	if n == nil || n.owner == s.owner {
+		return n
+	}
+	c := *n
+	c.owner, c.dirty = s.owner, false
+	s.nodes.put(id, &c)
+	s.touch(&c) // the fleet points to the row
+	return &c
 }
 
 // withJob changes the row of a job, if the job is still there.
 func (s *State) withJob(key event.JobKey, index uint64, change func(*Job)) {
-	if old := s.Job(key); old != nil {
-		j := old.clone()
+	if j := s.ownJob(key); j != nil {
+		before := j.Status()
 		change(j)
-		if j.Status() != old.Status() {
+		if j.Status() != before {
 			j.ModifyIndex = index // who waits for the job to change waits for this too
 		}
-		s.putJob(j, index)
+		s.indexes[TableJobs] = index
 	}
 }
 
@@ -343,7 +361,8 @@ func (s *State) planCommitted(r *event.Record, e *event.PlanCommitted) {
 	key := event.JobKey{Namespace: e.Namespace, ID: e.JobID}
 	for _, stop := range e.Stops {
 		s.allocationChanged(r, stop.ID, func(a *Allocation) {
-			a.Desired, a.DesiredDescription = event.DesiredStop, stop.Description
+			a.Desired = event.DesiredStop
+			a.withRest(func(rest *allocRest) { rest.Description = stop.Description })
 			a.HandedOver = a.HandedOver || stop.HandsOver
 			if stop.Client != 0 {
 				a.Client = stop.Client
@@ -358,25 +377,16 @@ func (s *State) planCommitted(r *event.Record, e *event.PlanCommitted) {
 	if spec == nil && len(e.Groups)+len(e.InPlace) > 0 && plannedAnything(e) {
 		s.impossible(r, "it places version %d of job %v, which is not its version", e.JobVersion, key)
 	}
-	for _, id := range e.InPlace {
-		s.allocationChanged(r, id, func(a *Allocation) {
-			a.JobVersion, a.Spec, a.SpecHash = e.JobVersion, spec, spec.Hash
-			a.AllocModifyIndex = r.Index
-		})
-	}
-	for _, g := range e.Groups {
-		for _, p := range g.Placements {
-			s.place(r, e, &g, p, spec)
-		}
-	}
+	s.updateInPlace(r, e, spec)
+	s.place(r, e, spec)
 	s.planOutcome(r, e)
 	s.withJob(key, r.Index, func(j *Job) {
-		summary := maps.Clone(j.Summary)
+		summary := j.summary(s.owner)
 		for name, sum := range summary {
 			sum.Queued = e.Queued[name]
 			summary[name] = sum
 		}
-		j.Summary, j.SummaryIndex, j.ChangeIndex = summary, r.Index, r.Index
+		j.SummaryIndex, j.ChangeIndex = r.Index, r.Index
 	})
 }
 
@@ -392,46 +402,168 @@ func plannedAnything(e *event.PlanCommitted) bool {
 	return false
 }
 
-func (s *State) place(r *event.Record, e *event.PlanCommitted, g *event.PlannedGroup, p event.Placement, spec *Spec) {
-	ask := spec.Ask(g.Name)
-	if ask == nil {
-		s.impossible(r, "job %v has no group %q", spec.Job.ID, g.Name)
-	}
-	if int(p.Node) >= len(e.Nodes) || s.Node(e.Nodes[p.Node]) == nil {
-		s.impossible(r, "placement %d points to no node", p.Ordinal)
-	}
-	if len(p.Ports) != len(ask.Ports) {
-		s.impossible(r, "placement %d has %d ports, its group %d", p.Ordinal, len(p.Ports), len(ask.Ports))
-	}
-	a := &Allocation{
-		ID: event.AllocationID(e.EvalID, e.Basis, p.Ordinal), EvalID: e.EvalID, NodeID: e.Nodes[p.Node],
-		Job:        event.JobKey{Namespace: e.Namespace, ID: e.JobID},
-		JobVersion: e.JobVersion, SpecHash: spec.Hash, Spec: spec, Ask: ask,
-		Group: g.Name, NameIndex: p.Name,
-		Desired: event.DesiredRun, Client: event.ClientPending,
-		Previous: p.Previous, Metric: g.Metric, Score: p.Score,
-		CreateIndex: r.Index, ModifyIndex: r.Index, AllocModifyIndex: r.Index,
-		CreateTime: r.Time, ModifyTime: r.Time,
-	}
-	for i, port := range ask.Ports {
-		to := port.To
-		if to == -1 {
-			to = int(p.Ports[i])
-		}
-		a.Ports = append(a.Ports, event.AssignedPort{Label: port.Label, Value: int(p.Ports[i]), To: to, HostNetwork: port.HostNetwork})
-	}
-	if !p.Previous.IsZero() {
-		s.allocationChanged(r, p.Previous, func(prev *Allocation) {
-			prev.Next = a.ID
-			if prev.HandedOver && prev.NodeID == a.NodeID && !prev.Client.Terminal() {
-				a.WaitFor = []event.ID{prev.ID}
+// updateInPlace gives allocations that go on as they are the job's new version.
+func (s *State) updateInPlace(r *event.Record, e *event.PlanCommitted, spec *Spec) {
+	updated := make(map[*Placed]*Placed) // so that they go on sharing
+	for _, id := range e.InPlace {
+		s.allocationChanged(r, id, func(a *Allocation) {
+			next := updated[a.Placed]
+			if next == nil {
+				c := *a.Placed
+				c.JobVersion, c.Spec, c.SpecHash = e.JobVersion, spec, spec.Hash
+				if c.Ask = spec.Ask(c.Group); c.Ask == nil {
+					s.impossible(r, "allocation %v is of group %q, which its job does not have any more", id, c.Group)
+				}
+				next = &c
+				updated[a.Placed] = next
 			}
+			a.Placed = next
+			a.AllocModifyIndex = r.Index
 		})
 	}
+}
+
+// place adds the allocations of a plan. What is the same for all of them, the
+// nodes' and the job's rows above all, is done once.
+func (s *State) place(r *event.Record, e *event.PlanCommitted, spec *Spec) {
+	key := event.JobKey{Namespace: e.Namespace, ID: e.JobID}
+	nodes := make([]*Node, len(e.Nodes))
+	for i := range e.Groups {
+		g := &e.Groups[i]
+		if len(g.Placements) == 0 {
+			continue
+		}
+		ask := spec.Ask(g.Name)
+		if ask == nil {
+			s.impossible(r, "job %v has no group %q", spec.Job.ID, g.Name)
+		}
+		placed := &Placed{
+			EvalID: e.EvalID, Job: key, JobVersion: e.JobVersion, SpecHash: spec.Hash, Group: g.Name,
+			Metric: g.Metric, CreateIndex: r.Index, CreateTime: r.Time, Spec: spec, Ask: ask,
+		}
+		of, _ := s.allocationsOfJob.get(key)
+		rows := make([]Allocation, min(len(g.Placements), rowsTogether))
+		for _, p := range g.Placements {
+			if int(p.Node) < len(nodes) && nodes[p.Node] == nil {
+				nodes[p.Node] = s.ownNode(e.Nodes[p.Node])
+			}
+			if int(p.Node) >= len(nodes) || nodes[p.Node] == nil {
+				s.impossible(r, "placement %d points to no node", p.Ordinal)
+			}
+			if len(p.Ports) != len(ask.Ports) {
+				s.impossible(r, "placement %d has %d ports, its group %d", p.Ordinal, len(p.Ports), len(ask.Ports))
+			}
+			if len(rows) == 0 {
+				rows = make([]Allocation, rowsTogether)
+			}
+			a := &rows[0]
+			rows = rows[1:]
+			*a = Allocation{
+				ID: event.AllocationID(e.EvalID, e.Basis, p.Ordinal), Placed: placed, NodeID: e.Nodes[p.Node],
+				NameIndex: p.Name, Desired: event.DesiredRun, Client: event.ClientPending, Score: p.Score,
+				ModifyIndex: r.Index, AllocModifyIndex: r.Index, ModifyTime: r.Time, ports: p.Ports,
+			}
+			if !p.Previous.IsZero() {
+				s.succeed(r, a, p.Previous)
+			}
+			s.addAllocation(r, a, nodes[p.Node])
+			of.append(a.ordinal)
+		}
+		s.allocationsOfJob.put(key, of)
+		s.withJob(key, r.Index, func(j *Job) {
+			j.count(s.owner, g.Name, 0, event.ClientPending, len(g.Placements), r.Index)
+			j.LiveAllocs += len(g.Placements)
+		})
+	}
+}
+
+// rowsTogether is how many allocations are made room for at a time: enough to be
+// cheap, few enough that rows which are replaced one by one are not kept for long.
+const rowsTogether = 32
+
+// succeed links an allocation with the one that it replaces.
+func (s *State) succeed(r *event.Record, a *Allocation, previous event.ID) {
+	a.withRest(func(rest *allocRest) { rest.Previous = previous })
+	s.allocationChanged(r, previous, func(prev *Allocation) {
+		prev.withRest(func(rest *allocRest) { rest.Next = a.ID })
+		if prev.HandedOver && prev.NodeID == a.NodeID && !prev.Client.Terminal() {
+			a.withRest(func(rest *allocRest) { rest.WaitFor = []event.ID{prev.ID} })
+		}
+	})
+}
+
+// addAllocation gives a new allocation its ordinal and its room; its job's row and
+// list are the caller's.
+func (s *State) addAllocation(r *event.Record, a *Allocation, n *Node) {
 	if s.Allocation(a.ID) != nil {
 		s.impossible(r, "allocation %v exists", a.ID)
 	}
-	s.putAllocation(nil, a, r.Index)
+	s.enter(a, n)
+	n.OrdersIndex = r.Index
+	s.indexes[TableAllocations] = r.Index
+}
+
+// enter puts an allocation into the table and on its node.
+func (s *State) enter(a *Allocation, n *Node) {
+	a.ordinal = s.allocations.append(s.owner, a)
+	s.allocationCount++
+	if *s.allocationIDs.next != a.ordinal {
+		s.forkIDs(a.ordinal)
+	}
+	s.allocationIDs.add(a.ID, a.ordinal, func(at uint64) bool { return s.allocations.get(at) != nil })
+	n.allocs.append(a.ordinal)
+	if a.HoldsRoom() {
+		n.hold(s.owner, a)
+	}
+	s.touch(n)
+}
+
+// forkIDs makes an index of IDs of this state's own: another future of the state
+// that it was made from has added to the shared one.
+func (s *State) forkIDs(end uint64) {
+	s.allocationIDs = newIDIndex()
+	for first, rows := range s.allocations.pages() {
+		for i, a := range rows {
+			if at := first + uint64(i); a != nil && at < end {
+				s.allocationIDs.add(a.ID, at, func(uint64) bool { return true })
+			}
+		}
+	}
+	*s.allocationIDs.next = end
+}
+
+// dropAllocations takes allocations out of the state, with every trace of them in
+// the indexes. None of them may hold room.
+func (s *State) dropAllocations(gone []*Allocation) {
+	jobs := make(map[event.JobKey]bool)
+	nodes := make(map[event.ID]bool)
+	for _, a := range gone {
+		if a.HoldsRoom() {
+			panic("allocation " + a.ID.String() + " leaves the state and holds room")
+		}
+		s.allocations.set(s.owner, a.ordinal, nil)
+		s.allocationCount--
+		jobs[a.Job], nodes[a.NodeID] = true, true
+	}
+	for _, a := range gone {
+		if !slices.ContainsFunc(s.allocations.leaf(a.ordinal), func(a *Allocation) bool { return a != nil }) && a.ordinal|fanMask < s.allocations.len {
+			s.allocations.cut(s.owner, a.ordinal)
+		}
+	}
+	isGone := func(at uint64) bool { return s.allocations.get(at) == nil }
+	for key := range jobs {
+		of, _ := s.allocationsOfJob.get(key)
+		if of = of.without(isGone); len(of.list) == 0 {
+			s.allocationsOfJob.remove(key)
+		} else {
+			s.allocationsOfJob.put(key, of)
+		}
+	}
+	for id := range nodes {
+		if n := s.ownNode(id); n != nil {
+			n.allocs = n.allocs.without(isGone)
+		}
+	}
 }
 
 func (s *State) planOutcome(r *event.Record, e *event.PlanCommitted) {
@@ -453,69 +585,53 @@ func (s *State) planOutcome(r *event.Record, e *event.PlanCommitted) {
 	})
 }
 
-// allocationChanged replaces an allocation by a changed copy.
+// allocationChanged replaces an allocation by a changed copy, and keeps everything
+// that is derived from allocations true: room, capacity, counts.
 func (s *State) allocationChanged(r *event.Record, id event.ID, change func(*Allocation)) {
 	old := s.Allocation(id)
 	if old == nil {
 		s.impossible(r, "there is no allocation %v", id)
 	}
-	a := *old
-	change(&a)
+	a := new(Allocation)
+	*a = *old
+	change(a)
 	if old.Client.Terminal() && a.Client != old.Client {
 		s.impossible(r, "allocation %v is already %v and cannot become %v", id, old.Client, a.Client)
 	}
 	a.ModifyIndex, a.ModifyTime = r.Index, r.Time
-	if a.Spec != old.Spec {
-		if a.Ask = a.Spec.Ask(a.Group); a.Ask == nil {
-			s.impossible(r, "allocation %v is of group %q, which its job does not have any more", id, a.Group)
-		}
-	}
-	s.putAllocation(old, &a, r.Index)
-}
+	s.allocations.set(s.owner, a.ordinal, a)
+	s.indexes[TableAllocations] = r.Index
 
-// putAllocation stores a row and keeps everything that is derived from
-// allocations true: room, capacity, counts, indexes.
-func (s *State) putAllocation(old, a *Allocation, index uint64) {
-	s.allocations.put(a.ID, a)
-	s.allocationsOfJob.put(jobOrder{a.Job, a.CreateIndex, a.ID}, a)
-	s.allocationsOnNode.put(pair{a.NodeID, a.ID}, a)
-	s.indexes[TableAllocations] = index
-
-	held := old != nil && old.HoldsRoom()
-	ordered := old == nil || old.AllocModifyIndex != a.AllocModifyIndex
-	if node := s.Node(a.NodeID); node != nil && (held || a.HoldsRoom() || ordered) {
-		n := node.clone()
-		if held {
-			n.release(old)
-		}
-		if a.HoldsRoom() {
-			n.hold(a)
-		} else if held {
-			s.capacityCame(n, index)
-		}
-		if ordered {
-			n.OrdersIndex = index
-		}
-		s.nodes.put(n.Info.ID, n)
-	}
-
-	var from event.ClientStatus
-	wasLive := false
-	if old != nil {
-		from, wasLive = old.Client, old.Live()
-	}
-	if from != a.Client || wasLive != a.Live() {
-		s.withJob(a.Job, index, func(j *Job) {
-			if from != a.Client {
-				j.count(a.Group, from, a.Client, index)
+	held, holds := old.HoldsRoom(), a.HoldsRoom()
+	ordered := old.AllocModifyIndex != a.AllocModifyIndex
+	if held != holds || holds && old.Ask != a.Ask || ordered {
+		if n := s.ownNode(a.NodeID); n != nil {
+			if held {
+				n.release(s.owner, old)
 			}
-			if wasLive && !a.Live() {
+			if holds {
+				n.hold(s.owner, a)
+			} else if held {
+				s.capacityCame(n, r.Index)
+			}
+			if ordered {
+				n.OrdersIndex = r.Index
+			}
+			s.touch(n)
+		}
+	}
+	if old.Client != a.Client || old.Live() != a.Live() {
+		s.withJob(a.Job, r.Index, func(j *Job) {
+			if old.Client != a.Client {
+				j.count(s.owner, a.Group, old.Client, a.Client, 1, r.Index)
+			}
+			if old.Live() && !a.Live() {
 				j.LiveAllocs--
-			} else if !wasLive && a.Live() {
+			} else if !old.Live() && a.Live() {
 				j.LiveAllocs++
 			}
-			if old == nil || a.Client.Terminal() || !a.Live() {
-				j.ChangeIndex = index
+			if a.Client.Terminal() || !a.Live() {
+				j.ChangeIndex = r.Index
 			}
 		})
 	}
@@ -526,18 +642,17 @@ func (s *State) capacityCame(n *Node, index uint64) {
 }
 
 func (s *State) nodeRegistered(r *event.Record, e *event.NodeRegistered) {
-	old := s.Node(e.NodeID)
-	var n *Node
-	switch {
-	case old == nil:
+	n := s.ownNode(e.NodeID)
+	if n == nil {
 		if e.Node == nil {
 			s.impossible(r, "node %v is new and has no fingerprint", e.NodeID)
 		}
-		n = &Node{Info: e.Node, SecretHash: e.SecretHash, CreateIndex: r.Index}
+		n = &Node{Info: e.Node, SecretHash: e.SecretHash, CreateIndex: r.Index, owner: s.owner}
 		n.derive()
+		s.nodes.put(e.NodeID, n)
+		s.enterFleet(n)
 		n.note(r.Index, r.Time, "Cluster", "Node registered")
-	default:
-		n = old.clone()
+	} else {
 		n.note(r.Index, r.Time, "Cluster", "Node re-registered")
 	}
 	if e.Incarnation != n.Incarnation {
@@ -566,19 +681,20 @@ func (s *State) nodeChanged(r *event.Record, e *event.NodeChanged) {
 		delete(info.Attributes, key)
 	}
 	info.ComputedClass = e.ComputedClass
-	n := old.clone()
+	n := s.ownNode(e.NodeID)
+	was := n.Info
 	n.Info = &info
 	n.derive()
+	s.reclass(n, was)
 	s.capacityCame(n, r.Index)
 	s.putNode(n, r.Index)
 }
 
 func (s *State) nodeStatusChanged(r *event.Record, e *event.NodeStatusChanged) {
-	old := s.Node(e.NodeID)
-	if old == nil {
+	n := s.ownNode(e.NodeID)
+	if n == nil {
 		s.impossible(r, "there is no node %v", e.NodeID)
 	}
-	n := old.clone()
 	n.Status, n.StatusDescription, n.StatusTime = e.Status, e.Description, r.Time
 	switch e.Status {
 	case event.NodeReady:
@@ -606,25 +722,25 @@ func (s *State) nodeStatusChanged(r *event.Record, e *event.NodeStatusChanged) {
 
 func (s *State) putNode(n *Node, index uint64) {
 	n.ModifyIndex = index
-	s.nodes.put(n.Info.ID, n)
+	s.touch(n)
 	s.indexes[TableNodes] = index
 }
 
 func (s *State) allocationsReported(r *event.Record, e *event.AllocationsReported) {
-	node := s.Node(e.NodeID)
-	if node == nil {
+	n := s.ownNode(e.NodeID)
+	if n == nil {
 		s.impossible(r, "there is no node %v", e.NodeID)
 	}
-	n := node.clone()
 	n.LastReport = e.Sequence
-	s.nodes.put(e.NodeID, n)
 	for i := range e.Deltas {
 		delta := &e.Deltas[i]
 		s.allocationChanged(r, delta.ID, func(a *Allocation) {
 			if delta.Client != 0 && !a.Client.Terminal() {
 				a.Client = delta.Client
 			}
-			a.Tasks = mergeTasks(a.Tasks, delta.Tasks)
+			if len(delta.Tasks) > 0 {
+				a.tasks = encodeTasks(mergeTasks(a.Tasks(), delta.Tasks))
+			}
 		})
 	}
 }

@@ -100,9 +100,7 @@ func RoomOn(n *Node) Room { return Room{Node: n, Free: n.Available.Minus(n.Used)
 // Release gives up what an allocation holds.
 func (r *Room) Release(a *Allocation) {
 	r.Free = r.Free.Plus(a.Ask.Resources)
-	for _, p := range a.Ports {
-		r.given = append(r.given, uint16(p.Value))
-	}
+	r.given = append(r.given, a.ports...)
 }
 
 // Fits reports whether an allocation fits, and if not, which dimension is

@@ -3,7 +3,6 @@ package projections
 import (
 	"maps"
 	"slices"
-	"strconv"
 
 	"drover/eventlog/event"
 )
@@ -54,6 +53,9 @@ type Job struct {
 	ChangeIndex uint64 `cbor:"16,keyasint,omitempty"`
 
 	Spec *Spec `cbor:"-"`
+
+	owner      *owner // the draft that may change this row in place
+	ownSummary *owner // likewise for Summary
 }
 
 // JobVersion is an older version of a job.
@@ -110,66 +112,23 @@ func (j *Job) Status() string {
 	return "pending"
 }
 
-func (j *Job) clone() *Job {
-	c := *j
-	return &c
-}
-
-func (j *Job) count(group string, from, to event.ClientStatus, index uint64) {
-	summary := maps.Clone(j.Summary)
-	if summary == nil {
-		summary = make(map[string]GroupSummary)
+// summary is the job's counts, to be changed by the draft o.
+func (j *Job) summary(o *owner) map[string]GroupSummary {
+	if j.ownSummary != o || j.Summary == nil {
+		counts := make(map[string]GroupSummary, len(j.Summary))
+		maps.Copy(counts, j.Summary)
+		j.Summary, j.ownSummary = counts, o
 	}
-	summary[group] = summary[group].count(from, -1).count(to, +1)
-	j.Summary, j.SummaryIndex = summary, index
+	return j.Summary
 }
 
-// Allocation is one instance of a task group on one node.
-type Allocation struct {
-	ID                 event.ID                    `cbor:"1,keyasint"`
-	EvalID             event.ID                    `cbor:"2,keyasint"`
-	NodeID             event.ID                    `cbor:"3,keyasint"`
-	Job                event.JobKey                `cbor:"4,keyasint"`
-	JobVersion         uint64                      `cbor:"5,keyasint,omitempty"`
-	SpecHash           event.Hash                  `cbor:"6,keyasint"`
-	Group              string                      `cbor:"7,keyasint"`
-	NameIndex          uint32                      `cbor:"8,keyasint,omitempty"` // the n of "job.group[n]"
-	Desired            event.DesiredStatus         `cbor:"9,keyasint"`
-	DesiredDescription string                      `cbor:"10,keyasint,omitempty"`
-	Client             event.ClientStatus          `cbor:"11,keyasint"`
-	Tasks              map[string]*event.TaskState `cbor:"12,keyasint,omitempty"`
-	Ports              []event.AssignedPort        `cbor:"13,keyasint,omitempty"`
-	Previous           event.ID                    `cbor:"14,keyasint,omitzero"`
-	Next               event.ID                    `cbor:"15,keyasint,omitzero"`
-	WaitFor            []event.ID                  `cbor:"16,keyasint,omitempty"`
-	// HandedOver: stopped by the plan that placed its successor on the same
-	// node; it holds no room any more, its successor waits for it there.
-	HandedOver       bool               `cbor:"17,keyasint,omitempty"`
-	Metric           *event.AllocMetric `cbor:"18,keyasint,omitempty"` // shared by the allocations of one decision
-	Score            event.Score        `cbor:"19,keyasint,omitempty"`
-	CreateIndex      uint64             `cbor:"20,keyasint"`
-	ModifyIndex      uint64             `cbor:"21,keyasint"`
-	AllocModifyIndex uint64             `cbor:"22,keyasint"` // last change by the servers: its order
-	CreateTime       int64              `cbor:"23,keyasint,omitempty"`
-	ModifyTime       int64              `cbor:"24,keyasint,omitempty"`
-
-	Spec *Spec `cbor:"-"`
-	Ask  *Ask  `cbor:"-"`
+// count moves by allocations of the group from one status to another; a zero
+// status is none.
+func (j *Job) count(o *owner, group string, from, to event.ClientStatus, by int, index uint64) {
+	summary := j.summary(o)
+	summary[group] = summary[group].count(from, -by).count(to, by)
+	j.SummaryIndex = index
 }
-
-// Name is "job.group[n]".
-func (a *Allocation) Name() string {
-	return a.Job.ID + "." + a.Group + "[" + strconv.FormatUint(uint64(a.NameIndex), 10) + "]"
-}
-
-// HoldsRoom reports whether the allocation takes up room on its node.
-func (a *Allocation) HoldsRoom() bool { return !a.Client.Terminal() && !a.HandedOver }
-
-// Live reports whether the allocation is wanted and has not ended.
-func (a *Allocation) Live() bool { return a.Desired == event.DesiredRun && !a.Client.Terminal() }
-
-// Successful reports whether every task ran to its end without failing.
-func (a *Allocation) Successful() bool { return a.Client == event.ClientComplete }
 
 // Node is a machine: what its agent said, and what is on it.
 type Node struct {
@@ -190,7 +149,21 @@ type Node struct {
 	Used      Resources   `cbor:"-"` // by allocations that hold room
 	UsedPorts []uint16    `cbor:"-"` // host ports held, ascending; twice when two hold one (ignore_collision)
 	reserved  []portRange `cbor:"-"`
+
+	slot     uint32   // position in the fleet
+	class    uint32   // feasibility class in the fleet
+	allocs   ordinals // allocations on it
+	owner    *owner   // the draft that may change this row in place
+	ownPorts *owner   // likewise for UsedPorts
+	dirty    bool     // its row in the fleet is to be brought up to date
 }
+
+// Slot is the node's position in the fleet's rows. It says nothing about the
+// node, and a state that was read from a checkpoint may give it another one.
+func (n *Node) Slot() uint32 { return n.slot }
+
+// Class is the node's feasibility class; see FleetRow.
+func (n *Node) Class() uint32 { return n.class }
 
 // Schedulable reports whether new allocations may be placed on the node.
 func (n *Node) Schedulable() bool { return n.Status == event.NodeReady && !n.Ineligible }
@@ -241,11 +214,6 @@ func (n *Node) Address() string {
 	return ""
 }
 
-func (n *Node) clone() *Node {
-	c := *n
-	return &c
-}
-
 // derive computes what follows from Info.
 func (n *Node) derive() {
 	n.Available, n.reserved = Resources{}, nil
@@ -282,29 +250,32 @@ func (n *Node) reservedPort(port uint16) bool {
 	return false
 }
 
-func (n *Node) hold(a *Allocation) {
+// hold takes up the room of an allocation; the draft o owns the row.
+func (n *Node) hold(o *owner, a *Allocation) {
 	n.Used = n.Used.Plus(a.Ask.Resources)
-	if len(a.Ports) > 0 {
-		ports := slices.Clone(n.UsedPorts)
-		for _, p := range a.Ports {
-			at, _ := slices.BinarySearch(ports, uint16(p.Value))
-			ports = slices.Insert(ports, at, uint16(p.Value))
-		}
-		n.UsedPorts = ports
+	for _, port := range a.ports {
+		ports := n.usedPorts(o)
+		at, _ := slices.BinarySearch(ports, port)
+		n.UsedPorts = slices.Insert(ports, at, port)
 	}
 }
 
-func (n *Node) release(a *Allocation) {
+func (n *Node) release(o *owner, a *Allocation) {
 	n.Used = n.Used.Minus(a.Ask.Resources)
-	if len(a.Ports) > 0 {
-		ports := slices.Clone(n.UsedPorts)
-		for _, p := range a.Ports {
-			if at, held := slices.BinarySearch(ports, uint16(p.Value)); held {
-				ports = slices.Delete(ports, at, at+1)
-			}
+	for _, port := range a.ports {
+		ports := n.usedPorts(o)
+		if at, held := slices.BinarySearch(ports, port); held {
+			n.UsedPorts = slices.Delete(ports, at, at+1)
 		}
-		n.UsedPorts = ports
 	}
+}
+
+// usedPorts is the node's ports, to be changed by the draft o.
+func (n *Node) usedPorts(o *owner) []uint16 {
+	if n.ownPorts != o {
+		n.UsedPorts, n.ownPorts = append(make([]uint16, 0, len(n.UsedPorts)+8), n.UsedPorts...), o
+	}
+	return n.UsedPorts
 }
 
 func (n *Node) note(index uint64, at int64, subsystem, message string) {

@@ -45,7 +45,7 @@ type State struct {
 
 	jobs        table[event.JobKey, *Job]
 	evaluations table[event.ID, *event.Evaluation]
-	allocations table[event.ID, *Allocation]
+	allocations vector[*Allocation] // by ordinal; nil where one has left the state
 	nodes       table[event.ID, *Node]
 	blobs       table[event.Hash, *blob] // by pointer: a leaf of the tree is copied for every change
 	specs       table[event.Hash, *Spec]
@@ -53,18 +53,26 @@ type State struct {
 
 	// The rest are indexes: derived from the tables above, and rebuilt from
 	// them when a checkpoint is read.
-	allocationsOfJob  table[jobOrder, *Allocation]
-	allocationsOnNode table[pair, *Allocation]
-	evaluationsOfJob  table[jobOrder, *event.Evaluation]
-	pending           table[queueOrder, *event.Evaluation]
-	blocked           table[event.JobKey, *event.Evaluation]
-	commandAge        table[agedCommand, event.ID]
+	allocationIDs    idIndex
+	allocationCount  int
+	allocationsOfJob table[event.JobKey, ordinals]
+	evaluationsOfJob table[jobOrder, *event.Evaluation]
+	pending          table[queueOrder, *event.Evaluation]
+	blocked          table[event.JobKey, *event.Evaluation]
+	commandAge       table[agedCommand, event.ID]
+	fleet            vector[FleetRow]
+	freeSlots        []uint32 // of the fleet; shared among states, never changed
+	classes          feasibilityClasses
 
 	// capacity is, by computed node class, the last index at which room came
 	// free on a node of the class: a node became ready, or an allocation ended.
 	// An evaluation decided before that must not go to sleep (the missed
 	// wake-up of blocked evaluations).
 	capacity table[string, classCapacity]
+
+	// While a draft makes the state. Nothing of it is in a state that was handed out.
+	owner   *owner
+	touched []*Node // whose rows in the fleet are out of date
 }
 
 type blob struct {
@@ -112,7 +120,6 @@ type (
 		index uint64 // create index
 		id    event.ID
 	}
-	pair       struct{ first, second event.ID }
 	queueOrder struct {
 		priority int // higher comes first
 		index    uint64
@@ -127,8 +134,6 @@ type (
 func compareJobOrder(a, b jobOrder) int {
 	return cmp.Or(a.job.Compare(b.job), cmp.Compare(a.index, b.index), a.id.Compare(b.id))
 }
-
-func comparePair(a, b pair) int { return cmp.Or(a.first.Compare(b.first), a.second.Compare(b.second)) }
 
 func compareQueueOrder(a, b queueOrder) int {
 	return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.index, b.index), a.id.Compare(b.id))
@@ -150,20 +155,20 @@ func compareHash(a, b event.Hash) int {
 // New is the state before the first record.
 func New() *State {
 	return &State{
-		jobs:              newTable[event.JobKey, *Job](event.JobKey.Compare),
-		evaluations:       newTable[event.ID, *event.Evaluation](event.ID.Compare),
-		allocations:       newTable[event.ID, *Allocation](event.ID.Compare),
-		nodes:             newTable[event.ID, *Node](event.ID.Compare),
-		blobs:             newTable[event.Hash, *blob](compareHash),
-		specs:             newTable[event.Hash, *Spec](compareHash),
-		commands:          newTable[event.ID, Remembered](event.ID.Compare),
-		allocationsOfJob:  newTable[jobOrder, *Allocation](compareJobOrder),
-		allocationsOnNode: newTable[pair, *Allocation](comparePair),
-		evaluationsOfJob:  newTable[jobOrder, *event.Evaluation](compareJobOrder),
-		pending:           newTable[queueOrder, *event.Evaluation](compareQueueOrder),
-		blocked:           newTable[event.JobKey, *event.Evaluation](event.JobKey.Compare),
-		commandAge:        newTable[agedCommand, event.ID](compareAged),
-		capacity:          newTable[string, classCapacity](cmp.Compare[string]),
+		jobs:             newTable[event.JobKey, *Job](event.JobKey.Compare),
+		evaluations:      newTable[event.ID, *event.Evaluation](event.ID.Compare),
+		allocationIDs:    newIDIndex(),
+		nodes:            newTable[event.ID, *Node](event.ID.Compare),
+		blobs:            newTable[event.Hash, *blob](compareHash),
+		specs:            newTable[event.Hash, *Spec](compareHash),
+		commands:         newTable[event.ID, Remembered](event.ID.Compare),
+		allocationsOfJob: newTable[event.JobKey, ordinals](event.JobKey.Compare),
+		evaluationsOfJob: newTable[jobOrder, *event.Evaluation](compareJobOrder),
+		pending:          newTable[queueOrder, *event.Evaluation](compareQueueOrder),
+		blocked:          newTable[event.JobKey, *event.Evaluation](event.JobKey.Compare),
+		commandAge:       newTable[agedCommand, event.ID](compareAged),
+		capacity:         newTable[string, classCapacity](cmp.Compare[string]),
+		classes:          feasibilityClasses{numbers: newTable[string, feasibilityClass](cmp.Compare[string])},
 	}
 }
 
@@ -173,18 +178,18 @@ func (s *State) clone() *State {
 	c := *s
 	c.jobs = s.jobs.copy()
 	c.evaluations = s.evaluations.copy()
-	c.allocations = s.allocations.copy()
 	c.nodes = s.nodes.copy()
 	c.blobs = s.blobs.copy()
 	c.specs = s.specs.copy()
 	c.commands = s.commands.copy()
 	c.allocationsOfJob = s.allocationsOfJob.copy()
-	c.allocationsOnNode = s.allocationsOnNode.copy()
 	c.evaluationsOfJob = s.evaluationsOfJob.copy()
 	c.pending = s.pending.copy()
 	c.blocked = s.blocked.copy()
 	c.commandAge = s.commandAge.copy()
 	c.capacity = s.capacity.copy()
+	c.classes.numbers = s.classes.numbers.copy()
+	c.owner, c.touched = new(owner), nil
 	return &c
 }
 
@@ -249,21 +254,56 @@ func (s *State) BlockedEvaluations() iter.Seq[*event.Evaluation] { return s.bloc
 
 // Allocation looks up an allocation; nil when there is none.
 func (s *State) Allocation(id event.ID) *Allocation {
-	a, _ := s.allocations.get(id)
-	return a
+	at, ok := s.allocationIDs.find(id)
+	if !ok {
+		return nil
+	}
+	// The index knows the future of this state and other futures too.
+	if a := s.allocations.get(at); a != nil && a.ID == id {
+		return a
+	}
+	return nil
 }
 
-// Allocations visits all allocations by ID.
-func (s *State) Allocations() iter.Seq[*Allocation] { return s.allocations.all() }
+// AllocationCount is the number of allocations.
+func (s *State) AllocationCount() int { return s.allocationCount }
+
+// Allocations visits all allocations in the order of their creation.
+func (s *State) Allocations() iter.Seq[*Allocation] {
+	return func(yield func(*Allocation) bool) {
+		for _, rows := range s.allocations.pages() {
+			for _, a := range rows {
+				if a != nil && !yield(a) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // AllocationsOf visits a job's allocations in the order of their creation.
 func (s *State) AllocationsOf(job event.JobKey) iter.Seq[*Allocation] {
-	return s.allocationsOfJob.from(jobOrder{job: job}, func(k jobOrder) bool { return k.job == job })
+	of, _ := s.allocationsOfJob.get(job)
+	return s.listed(of)
 }
 
-// AllocationsOn visits a node's allocations by ID.
+// AllocationsOn visits a node's allocations in the order of their creation.
 func (s *State) AllocationsOn(node event.ID) iter.Seq[*Allocation] {
-	return s.allocationsOnNode.from(pair{first: node}, func(k pair) bool { return k.first == node })
+	n := s.Node(node)
+	if n == nil {
+		return func(func(*Allocation) bool) {}
+	}
+	return s.listed(n.allocs)
+}
+
+func (s *State) listed(l ordinals) iter.Seq[*Allocation] {
+	return func(yield func(*Allocation) bool) {
+		for _, at := range l.list {
+			if !yield(s.allocations.get(at)) {
+				return
+			}
+		}
+	}
 }
 
 // Node looks up a node; nil when there is none.
@@ -334,9 +374,19 @@ func prefixRange[V any](t table[event.ID, V], prefix []byte) iter.Seq[V] {
 	return t.from(start, func(id event.ID) bool { return string(id[:len(prefix)]) == string(prefix) })
 }
 
-// AllocationsByPrefix visits the allocations whose ID begins with these bytes.
+// AllocationsByPrefix visits the allocations whose ID begins with these bytes. It
+// looks at every allocation.
 func (s *State) AllocationsByPrefix(prefix []byte) iter.Seq[*Allocation] {
-	return prefixRange(s.allocations, prefix)
+	return func(yield func(*Allocation) bool) {
+		if len(prefix) > len(event.ID{}) {
+			return
+		}
+		for a := range s.Allocations() {
+			if string(a.ID[:len(prefix)]) == string(prefix) && !yield(a) {
+				return
+			}
+		}
+	}
 }
 
 // NodesByPrefix visits the nodes whose ID begins with these bytes.

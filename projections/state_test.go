@@ -329,7 +329,7 @@ func TestTaskEventsAreMerged(t *testing.T) {
 		s.now = s.now.Add(time.Second)
 		s.report("n1", event.ClientRunning, ids[0])
 	}
-	events := s.state.Allocation(ids[0]).Tasks["main"].Events
+	events := s.state.Allocation(ids[0]).Tasks()["main"].Events
 	if len(events) != event.TaskEventsKept || events[len(events)-1].Time != s.now.UnixNano() {
 		t.Errorf("%d events, the newest of %v", len(events), events[len(events)-1].Time)
 	}
@@ -451,19 +451,6 @@ func TestPrefixes(t *testing.T) {
 				t.Errorf("by %d bytes: found %v", length, found)
 			}
 		}
-	}
-}
-
-// Two that hold one port (ignore_collision) hold it until both have given it up.
-func TestSharedPort(t *testing.T) {
-	n := &projections.Node{Info: node("n1"), UsedPorts: []uint16{80, 80, 81}}
-	a := &projections.Allocation{Ask: &projections.Ask{}, Ports: []event.AssignedPort{{Value: 80}}}
-	room := projections.RoomOn(n)
-	for i, want := range []bool{false, false, true} {
-		if got := room.PortFree(80); got != want {
-			t.Errorf("given up by %d of 2: free %v", i, got)
-		}
-		room.Release(a)
 	}
 }
 

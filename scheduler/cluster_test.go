@@ -232,7 +232,7 @@ func (c *cluster) checkSound() {
 					memoryMB += int64(t.Resources.MemoryMB)
 				}
 			}
-			for _, p := range a.Ports {
+			for _, p := range a.Ports() {
 				if other, held := ports[p.Value]; held {
 					c.t.Fatalf("port %d of node %s is held by %s and %s", p.Value, n.Info.Name, other, a.Name())
 				}

@@ -271,7 +271,7 @@ func (c *cluster) renderPlan(p *event.PlanCommitted) string {
 		for _, place := range g.Placements {
 			a := c.state.Allocation(event.AllocationID(p.EvalID, p.Basis, place.Ordinal))
 			fmt.Fprintf(&b, "place   %s on %s score %s", shortName(a), nodeName(a.NodeID), scoreText(place.Score))
-			for _, port := range a.Ports {
+			for _, port := range a.Ports() {
 				fmt.Fprintf(&b, " %s=%d", port.Label, port.Value)
 			}
 			if !place.Previous.IsZero() {

@@ -258,7 +258,7 @@ func hold(n *twinNode, a *projections.Allocation, by int64) {
 	task := a.Spec.Job.TaskGroups[0].Tasks[0]
 	n.usedCPU += by * int64(task.Resources.CPU)
 	n.usedMem += by * int64(task.Resources.MemoryMB)
-	for _, p := range a.Ports {
+	for _, p := range a.Ports() {
 		n.ports[p.Value] = by > 0
 		if p.Value >= 20000 {
 			n.free -= int(by)
@@ -322,7 +322,7 @@ func (w *twin) offer(ask *twinAsk, old *projections.Allocation) {
 	}
 	task := old.Spec.Job.TaskGroups[0].Tasks[0]
 	ask.freed, ask.freedMem = int64(task.Resources.CPU), int64(task.Resources.MemoryMB)
-	for _, p := range old.Ports {
+	for _, p := range old.Ports() {
 		if p.Value >= 20000 {
 			ask.freedPorts++
 		} else {

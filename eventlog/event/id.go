@@ -59,8 +59,11 @@ func DeriveID(space string, parent ID, numbers ...uint64) ID {
 		binary.BigEndian.PutUint64(buf[:], n)
 		h.Write(buf[:])
 	}
-	var id ID
-	copy(id[:], h.Sum(nil))
+	return idOfHash(Hash(h.Sum(nil)))
+}
+
+func idOfHash(h Hash) (id ID) {
+	copy(id[:], h[:])
 	id[6] = id[6]&0x0f | 0x80
 	id[8] = id[8]&0x3f | 0x80
 	return id
@@ -69,7 +72,15 @@ func DeriveID(space string, parent ID, numbers ...uint64) ID {
 // AllocationID is the identifier of the ordinal-th placement that evaluation
 // eval makes on the snapshot at index basis.
 func AllocationID(eval ID, basis uint64, ordinal uint32) ID {
-	return DeriveID("allocation", eval, basis, uint64(ordinal))
+	// DeriveID("allocation", eval, basis, ordinal), in one block of the hash: it
+	// is computed several times for each placement.
+	const space = "allocation\x00"
+	var input [len(space) + len(eval) + 16]byte
+	n := copy(input[:], space)
+	n += copy(input[n:], eval[:])
+	binary.BigEndian.PutUint64(input[n:], basis)
+	binary.BigEndian.PutUint64(input[n+8:], uint64(ordinal))
+	return idOfHash(sha256.Sum256(input[:]))
 }
 
 // IsZero reports whether the ID means "none".

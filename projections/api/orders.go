@@ -207,7 +207,7 @@ func newOrder(a *projections.Allocation) event.Order {
 	return event.Order{
 		ID: a.ID, EvalID: a.EvalID, Job: a.Job, JobVersion: a.JobVersion, Spec: a.SpecHash,
 		Group: a.Group, NameIndex: a.NameIndex, Desired: a.Desired, ModifyIndex: a.AllocModifyIndex,
-		Ports: a.Ports, Previous: a.Previous, WaitFor: a.WaitFor, CreateTime: a.CreateTime,
+		Ports: a.Ports(), Previous: a.Previous(), WaitFor: a.WaitFor(), CreateTime: a.CreateTime,
 		ClientStatus: a.Client, KnownTerminal: a.Client.Terminal(),
 	}
 }

@@ -170,10 +170,10 @@ func NewAllocation(s *projections.State, a *projections.Allocation, job bool) *A
 		ID: a.ID, Namespace: a.Job.Namespace, EvalID: a.EvalID, Name: a.Name(),
 		NodeID: a.NodeID, NodeName: nodeName(s, a), JobID: a.Job.ID, TaskGroup: a.Group,
 		Metrics:       a.Metric,
-		DesiredStatus: a.Desired, DesiredDescription: a.DesiredDescription,
+		DesiredStatus: a.Desired, DesiredDescription: a.DesiredDescription(),
 		ClientStatus: a.Client, ClientDescription: event.ClientDescription(a.Client),
 		TaskStates:         taskStates(a),
-		PreviousAllocation: a.Previous, NextAllocation: a.Next,
+		PreviousAllocation: a.Previous(), NextAllocation: a.Next(),
 		CreateIndex: a.CreateIndex, ModifyIndex: a.ModifyIndex, AllocModifyIndex: a.AllocModifyIndex,
 		CreateTime: a.CreateTime, ModifyTime: a.ModifyTime,
 	}
@@ -194,9 +194,9 @@ func NewAllocationStub(s *projections.State, a *projections.Allocation, resource
 		ID: a.ID, EvalID: a.EvalID, Name: a.Name(), Namespace: a.Job.Namespace,
 		NodeID: a.NodeID, NodeName: nodeName(s, a), JobID: a.Job.ID, JobType: a.Spec.Job.Type,
 		JobVersion: a.JobVersion, TaskGroup: a.Group,
-		DesiredStatus: a.Desired, DesiredDescription: a.DesiredDescription,
+		DesiredStatus: a.Desired, DesiredDescription: a.DesiredDescription(),
 		ClientStatus: a.Client, ClientDescription: event.ClientDescription(a.Client),
-		NextAllocation: a.Next,
+		NextAllocation: a.Next(),
 		CreateIndex:    a.CreateIndex, ModifyIndex: a.ModifyIndex,
 		CreateTime: a.CreateTime, ModifyTime: a.ModifyTime,
 	}
@@ -217,8 +217,9 @@ func nodeName(s *projections.State, a *projections.Allocation) string {
 }
 
 func taskStates(a *projections.Allocation) map[string]*TaskState {
-	states := make(map[string]*TaskState, len(a.Tasks))
-	for name, t := range a.Tasks {
+	tasks := a.Tasks()
+	states := make(map[string]*TaskState, len(tasks))
+	for name, t := range tasks {
 		state := &TaskState{
 			State: t.State, Failed: t.Failed, Restarts: t.Restarts,
 			LastRestart: t.LastRestart, StartedAt: t.StartedAt, FinishedAt: t.FinishedAt,
@@ -302,7 +303,7 @@ func allocated(s *projections.State, a *projections.Allocation) *AllocatedResour
 	given.IP = hostIP(node, "")
 	given.Device = hostDevice(node)
 	given.ReservedPorts, given.DynamicPorts = nil, nil
-	for i, p := range a.Ports {
+	for i, p := range a.Ports() {
 		port := event.Port{Label: p.Label, Value: p.Value, To: p.To, HostNetwork: p.HostNetwork}
 		if port.HostNetwork == "" {
 			port.HostNetwork = "default"

@@ -579,6 +579,7 @@ func (c *Checker) compareNodes(s *projections.State) error {
 	if s.NodeCount() != len(c.nodes) {
 		return fmt.Errorf("%d nodes, expected %d", s.NodeCount(), len(c.nodes))
 	}
+	listed := 0
 	for n := range s.Nodes() {
 		mine := c.nodes[n.Info.ID]
 		if mine == nil || mine.status != n.Status || mine.incarnation != n.Incarnation || mine.sequence != n.LastReport {
@@ -597,10 +598,39 @@ func (c *Checker) compareNodes(s *projections.State) error {
 			return fmt.Errorf("node %v: ports %v held, expected %v", n.Info.ID, n.UsedPorts, numbers)
 		}
 		for a := range s.AllocationsOn(n.Info.ID) {
-			if s.Allocation(a.ID) != a {
+			if s.Allocation(a.ID) != a || a.NodeID != n.Info.ID {
 				return fmt.Errorf("allocation %v is listed on node %v as it was", a.ID, n.Info.ID)
 			}
+			listed++
 		}
+	}
+	if listed != len(c.allocs) {
+		return fmt.Errorf("%d allocations on nodes, expected %d", listed, len(c.allocs))
+	}
+	return compareFleet(s)
+}
+
+// compareFleet holds the flat rows against the nodes that they stand for.
+func compareFleet(s *projections.State) error {
+	rows := 0
+	for first, page := range s.Fleet().Pages() {
+		for i, row := range page {
+			if row.Node == nil {
+				continue
+			}
+			rows++
+			n := s.Node(row.Node.Info.ID)
+			if n != row.Node || int(n.Slot()) != first+i || s.Fleet().Row(first+i) != row {
+				return fmt.Errorf("the row at slot %d of the fleet is of another node than it says, or of node %v as it was", first+i, row.Node.Info.ID)
+			}
+			if row.Free != n.Available.Minus(n.Used) || row.AvailCPU != n.Available.CPU || row.AvailMemoryMB != n.Available.MemoryMB ||
+				row.Schedulable != n.Schedulable() || row.Class != n.Class() || int(row.Class) >= s.Fleet().Classes() {
+				return fmt.Errorf("the fleet's row of node %v is out of date: %+v", n.Info.ID, row)
+			}
+		}
+	}
+	if rows != s.NodeCount() || s.Fleet().Slots() < rows {
+		return fmt.Errorf("%d rows of the fleet for %d nodes", rows, s.NodeCount())
 	}
 	return nil
 }

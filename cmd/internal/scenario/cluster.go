@@ -181,7 +181,7 @@ func (c *cluster) obey(n *node) error {
 
 // mayStart: what an allocation takes the room of must have ended before.
 func (n *node) mayStart(a *projections.Allocation) bool {
-	return !slices.ContainsFunc(a.WaitFor, func(id event.ID) bool { return !n.told[id].Terminal() })
+	return !slices.ContainsFunc(a.WaitFor(), func(id event.ID) bool { return !n.told[id].Terminal() })
 }
 
 func (c *cluster) say(n *node, a *projections.Allocation, status event.ClientStatus, what event.TaskEvent) event.AllocDelta {
