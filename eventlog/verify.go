@@ -33,6 +33,11 @@ func (s storedSource) Read(from, last uint64) ([]Entry, error) { return s.l.stor
 
 // VerifySource walks any source up to a head, with its own arithmetic rather than the Reader's.
 func VerifySource(ctx context.Context, src Source, head Position, progress func(done, total uint64)) (VerifyResult, error) {
+	return walkSource(ctx, src, head, progress, func(Entry) error { return nil })
+}
+
+// walkSource is VerifySource; it shows each good entry to visit, whose error ends the walk.
+func walkSource(ctx context.Context, src Source, head Position, progress func(done, total uint64), visit func(Entry) error) (VerifyResult, error) {
 	var res VerifyResult
 	for res.Head.Index < head.Index {
 		if err := ctx.Err(); err != nil {
@@ -49,6 +54,9 @@ func VerifySource(ctx context.Context, src Source, head Position, progress func(
 			res.Head = Position{Index: index, Hash: hash}
 			res.Entries++
 			res.Bytes += uint64(len(e.Data))
+			if err := visit(e); err != nil {
+				return res, err
+			}
 		}
 		if err != nil {
 			if errors.As(err, &res.Bad) {
@@ -72,7 +80,16 @@ func VerifyDir(ctx context.Context, dir string, progress func(done, total uint64
 	return verifyDir(ctx, vfs.Default, dir, progress)
 }
 
+// WalkDir is VerifyDir that also shows every good entry to visit, in order; an error of visit ends the walk.
+func WalkDir(ctx context.Context, dir string, visit func(Entry) error) (VerifyResult, error) {
+	return walkDir(ctx, vfs.Default, dir, nil, visit)
+}
+
 func verifyDir(ctx context.Context, fs vfs.FS, dir string, progress func(done, total uint64)) (VerifyResult, error) {
+	return walkDir(ctx, fs, dir, progress, func(Entry) error { return nil })
+}
+
+func walkDir(ctx context.Context, fs vfs.FS, dir string, progress func(done, total uint64), visit func(Entry) error) (VerifyResult, error) {
 	if _, err := readIdentity(fs, dir); err != nil {
 		return VerifyResult{}, fmt.Errorf("verify %s: not the data directory of a log: %w", dir, err)
 	}
@@ -97,7 +114,7 @@ func verifyDir(ctx context.Context, fs vfs.FS, dir string, progress func(done, t
 	if err != nil {
 		return VerifyResult{}, fmt.Errorf("verify: %w", err)
 	}
-	return VerifySource(ctx, offlineSource{s}, m.head, progress)
+	return walkSource(ctx, offlineSource{s}, m.head, progress, visit)
 }
 
 // offlineSource is a store that nobody writes.

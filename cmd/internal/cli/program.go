@@ -164,7 +164,7 @@ var aliases = map[alias]string{
 func specs() []spec {
 	return slices.Concat(groups(), []spec{
 		agentSpec(), jobRunSpec(), jobStatusSpec(), jobStopSpec(), jobValidateSpec(), allocStatusSpec(), allocLogsSpec(),
-		nodeStatusSpec(), evalStatusSpec(), evalListSpec(), eventStreamSpec(), eventVerifySpec(), statusSpec(), versionSpec(),
+		nodeStatusSpec(), evalStatusSpec(), evalListSpec(), eventStreamSpec(), eventVerifySpec(), benchSpec(), statusSpec(), versionSpec(),
 	})
 }
 

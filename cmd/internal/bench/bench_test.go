@@ -1,0 +1,105 @@
+package bench_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"drover/cmd/internal/bench"
+)
+
+// TestShapes runs every shape at a small scale, and expects that it ends, that
+// its check passes, that the table and the file say so, and that nothing is left.
+func TestShapes(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*bench.Config)
+	}{
+		{"c1m", func(c *bench.Config) { c.Scale = bench.Scale{Nodes: 20, Jobs: 3, Count: 10}; c.Ports = 2 }},
+		{"c1m running", func(c *bench.Config) {
+			c.Scale, c.Running, c.NoRestart = bench.Scale{Nodes: 20, Jobs: 3, Count: 10}, true, true
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := config(t, strings.Fields(test.name)[0])
+			var table bytes.Buffer
+			cfg.Stdout, cfg.Out = &table, filepath.Join(t.TempDir(), "result.json")
+			test.change(&cfg)
+			if err := bench.Run(t.Context(), cfg); err != nil {
+				t.Fatalf("%v\n%s", err, &table)
+			}
+			t.Logf("\n%s", &table)
+			text, err := os.ReadFile(cfg.Out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var result bench.Result
+			if err := json.Unmarshal(text, &result); err != nil {
+				t.Fatal(err)
+			}
+			if !result.Check.OK || result.Check.Records == 0 || !strings.Contains(table.String(), "passed") {
+				t.Errorf("the check: %+v", result.Check)
+			}
+			left, err := os.ReadDir(cfg.DataDir)
+			if err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}
+
+// TestInterrupt ends a run in its middle, and expects that nothing is left.
+func TestInterrupt(t *testing.T) {
+	cfg := config(t, "c1m")
+	cfg.Scale = bench.Scale{Nodes: 10, Jobs: 1, Count: 10}
+	ctx, cancel := context.WithCancel(t.Context())
+	cfg.Stderr = writerFunc(func(p []byte) (int, error) {
+		if strings.Contains(string(p), "register the nodes") {
+			cancel()
+		}
+		return len(p), nil
+	})
+	if err := bench.Run(ctx, cfg); err == nil {
+		t.Error("a run that was interrupted succeeds")
+	}
+	left, err := os.ReadDir(cfg.DataDir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// TestRefusals: what cannot work is said before anything starts.
+func TestRefusals(t *testing.T) {
+	for _, test := range []struct {
+		name, want string
+		change     func(*bench.Config)
+	}{
+		{"unknown shape", `there is no shape "cim"; there are c1m`, func(c *bench.Config) { c.Shape = "cim" }},
+		{"negative", "-nodes must be between 1 and", func(c *bench.Config) { c.Nodes = -1 }},
+		{"ports", "-ports must be between 0 and 10", func(c *bench.Config) { c.Ports = 11 }},
+		{"out", "-out: open /nowhere/result", func(c *bench.Config) { c.Out = "/nowhere/result" }},
+		{"out is a directory", "is a directory", func(c *bench.Config) { c.Out = os.TempDir() }},
+		{"profile", "-cpuprofile: open /nowhere/x", func(c *bench.Config) { c.CPUProfile = "/nowhere/x" }},
+		{"files", "raise the limit (ulimit -n", func(c *bench.Config) { c.Clients = 10_000_000 }},
+		{"memory", "of memory", func(c *bench.Config) { c.Jobs, c.Count = 1_000_000, 1_000_000 }},
+		{"address and directory", "leave them out", func(c *bench.Config) { c.API.Address = "http://127.0.0.1:1" }},
+		{"address", "no agent answered at http://127.0.0.1:1", func(c *bench.Config) { c.API.Address, c.DataDir = "http://127.0.0.1:1", "" }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := config(t, "c1m")
+			cfg.Program = "/nowhere/drover" // nothing is started
+			test.change(&cfg)
+			if err := bench.Run(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}
