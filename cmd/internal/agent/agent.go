@@ -124,6 +124,7 @@ func (a *agent) route(public, internal *rest.Router, servers []string) error {
 		routes.servers = newToServers(servers, a.logger)
 	}
 	for _, rt := range []*rest.Router{public, internal} {
+		rt.Handle(http.MethodGet, "/v1/agent/pprof/{name}", profile(a.cfg.EnableDebug))
 		for _, pattern := range clientPatterns {
 			rt.Handle("GET HEAD PUT POST", pattern, rest.Plain(routes))
 		}

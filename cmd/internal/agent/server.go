@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -38,6 +39,7 @@ type server struct {
 	files     *eventlog.Checkpoints
 	reads     *api.API
 	writes    *commands.HTTP
+	metrics   *metrics
 
 	// beats keeps the heartbeat deadlines while this server commits; nil else.
 	beats atomic.Pointer[scheduler.Heartbeats]
@@ -45,7 +47,7 @@ type server struct {
 
 // openServer opens the log and makes the parts; nothing runs yet.
 func openServer(cfg agentconfig.Config, version string, logger *slog.Logger, facts api.Agent) (_ *server, err error) {
-	s := &server{cfg: cfg, version: version, logger: logger}
+	s := &server{cfg: cfg, version: version, logger: logger, metrics: newMetrics()}
 	s.log, err = eventlog.Open(eventlog.Config{
 		Dir: filepath.Join(cfg.DataDir, "server"), ClusterName: cfg.Region, ReplicaID: replicaID,
 		RaftAddress: cfg.Advertise.Raft, ListenAddress: cfg.Bind.Raft, Logger: named(logger, "eventlog"),
@@ -79,7 +81,7 @@ func openServer(cfg agentconfig.Config, version string, logger *slog.Logger, fac
 		Log: s.bridge, Store: s.store, Now: time.Now,
 		ServerName: cfg.Name + "." + cfg.Region, Version: version, ReplicaID: replicaID,
 		Region: cfg.Region, ClusterID: newID, Logger: named(logger, "committer"),
-		Hooks: commands.CommitterHooks{Leading: s.leading, Resting: s.resting},
+		Hooks: commands.CommitterHooks{Leading: s.leading, Resting: s.resting, Appended: s.metrics.appended},
 	})
 	return s, s.makeHandlers(facts)
 }
@@ -135,6 +137,7 @@ func (s *server) register(public, internal *rest.Router) {
 	for _, rt := range []*rest.Router{public, internal} {
 		s.reads.Register(rt)
 		s.writes.Register(rt)
+		rt.Handle(http.MethodGet, "/v1/metrics", s.metrics.show)
 	}
 	s.reads.RegisterNodeAgent(internal)
 	s.writes.RegisterNodeAgent(internal)
@@ -147,7 +150,7 @@ func (s *server) run(ctx context.Context) error {
 	g.run("committer", s.committer.Run)
 	g.run("fold", func(ctx context.Context) error { return projections.Follow(ctx, s.store, s.bridge.Tail) })
 	g.run("scheduler", (&scheduler.Workers{
-		Source: s.store, Committer: planCommitter{s}, Count: s.cfg.Server.NumSchedulers, Log: named(s.logger, "scheduler"),
+		Source: s.store, Committer: measuredPlans{planCommitter{s}, s.metrics}, Count: s.cfg.Server.NumSchedulers, Log: named(s.logger, "scheduler"),
 	}).Run)
 	g.run("reactors", s.react)
 	checkpoints := &checkpointer{

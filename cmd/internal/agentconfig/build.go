@@ -32,6 +32,7 @@ func (b *builder) build() (Config, error) {
 		DataDir:             t.text("data_dir"),
 		LeaveOnInterrupt:    t.on("leave_on_interrupt"),
 		LeaveOnTerminate:    t.on("leave_on_terminate"),
+		EnableDebug:         t.on("enable_debug"),
 		HTTPResponseHeaders: t.table("http_api_response_headers"),
 		Ports: Ports{
 			HTTP: t.int("ports", "http"), RPC: t.int("ports", "rpc"), Serf: t.int("ports", "serf"), Raft: t.int("ports", "raft"),

@@ -29,6 +29,8 @@ type Config struct {
 	LeaveOnInterrupt bool
 	LeaveOnTerminate bool
 
+	EnableDebug bool // serve profiles of the process under /v1/agent/pprof/
+
 	HTTPResponseHeaders map[string]string // added to every HTTP answer
 
 	Server Server

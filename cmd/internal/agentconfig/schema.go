@@ -73,12 +73,12 @@ func join(lists ...[]entry) []entry {
 // reference documentation of the field.
 var schema = join(
 	acting(text, "region", "datacenter", "name", "data_dir", "bind_addr", "log_level", "log_file"),
-	acting(boolean, "log_json", "log_include_location", "leave_on_interrupt", "leave_on_terminate"),
+	acting(boolean, "log_json", "log_include_location", "leave_on_interrupt", "leave_on_terminate", "enable_debug"),
 	acting(table, "http_api_response_headers"),
 	known(text, "plugin_dir", "syslog_facility"),
 	known(duration, "log_rotate_duration"),
 	known(number, "log_rotate_bytes", "log_rotate_max_files"),
-	known(boolean, "enable_syslog", "enable_debug", "disable_anonymous_signature"),
+	known(boolean, "enable_syslog", "disable_anonymous_signature"),
 	tristate("disable_update_check"),
 
 	block("ports", acting(number, "http", "rpc", "serf", "raft")),

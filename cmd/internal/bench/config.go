@@ -32,7 +32,8 @@ type Config struct {
 	JSON             bool
 	Out              string // file that the result is also written to, as JSON
 	CPUProfile       string // file; of the bench itself
-	ServerCPUProfile string // file; of the server, while it is under load
+	ServerCPUProfile string // file; of the server, from the beginning of the load
+	ProfileSeconds   int    // how long that profile is; 0 = 20
 
 	Version  string
 	Stdout   io.Writer
@@ -61,10 +62,15 @@ func (c *Config) check() (Shape, error) {
 		return shape, fmt.Errorf("-rate must not be negative, not %v", c.Rate)
 	case c.Duration < 0:
 		return shape, fmt.Errorf("-duration must not be negative, not %v", c.Duration)
+	case c.ProfileSeconds < 0:
+		return shape, fmt.Errorf("-profile-seconds must not be negative, not %d", c.ProfileSeconds)
 	case c.Schedulers < 0:
 		return shape, fmt.Errorf("-schedulers must not be negative, not %d", c.Schedulers)
 	case c.API.Address != "" && (c.DataDir != "" || c.Keep || c.Schedulers != 0):
 		return shape, errors.New("-data-dir, -keep and -schedulers are about a server that the bench starts: leave them out, or leave out -address")
+	}
+	if c.ProfileSeconds == 0 {
+		c.ProfileSeconds = 20
 	}
 	c.Scale = c.Scale.or(shape.Default)
 	for flag, path := range map[string]string{"-out": c.Out, "-cpuprofile": c.CPUProfile, "-server-cpuprofile": c.ServerCPUProfile} {

@@ -69,7 +69,8 @@ type LogFigures struct {
 	BytesPerPlacement float64 `json:"bytes_per_placement"`      // of all records
 	PlanBytes         float64 `json:"plan_bytes_per_placement"` // of the plans alone
 	LargestRecord     int     `json:"largest_record_bytes"`
-	LargestAppend     int64   `json:"largest_append_bytes,omitempty"`
+	LargestAppend     int64   `json:"largest_append_bytes"`
+	Appends           int64   `json:"appends"`
 	Evaluations       int     `json:"evaluations"`
 	Reports           int     `json:"reports"`
 }
@@ -145,10 +146,10 @@ func (res *Result) fill(r *run, books *ledger) {
 	s.ResidentBefore, s.Resident, s.ResidentPeak = r.before.resident, r.after.resident, r.after.residentPeak
 	s.BytesPerAllocation = per(max(s.ResidentPeak-s.ResidentBefore, 0), placed)
 	res.Log = LogFigures{
-		Records: f.records, Bytes: f.bytes, BytesPerPlacement: per(f.bytes, f.placements), PlanBytes: per(f.planBytes, f.placements),
+		LargestAppend: res.Log.LargestAppend, Appends: res.Log.Appends, Records: f.records, Bytes: f.bytes, BytesPerPlacement: per(f.bytes, f.placements), PlanBytes: per(f.planBytes, f.placements),
 		LargestRecord: f.largestRecord, Evaluations: f.evals, Reports: f.reports,
 	}
-	res.Plans = PlanFigures{Committed: f.plans, CutDown: f.cutDown, Dropped: f.dropped, Blocked: f.blockedEvals, Failed: f.failedEvals}
+	res.Plans = PlanFigures{Refused: res.Plans.Refused, Committed: f.plans, CutDown: f.cutDown, Dropped: f.dropped, Blocked: f.blockedEvals, Failed: f.failedEvals}
 	if t := res.Restart; t != nil && t.WithoutCheckpoint > 0 {
 		t.RecordsPerSec, t.PlacementsPerSec = float64(f.records)/t.WithoutCheckpoint, float64(f.placements)/t.WithoutCheckpoint
 	}
@@ -187,10 +188,7 @@ func (res *Result) table() string {
 	}
 	l := res.Log
 	row("log", "%d records, %s, %.0f bytes/placement (plans: %.0f)", l.Records, size(int64(l.Bytes)), l.BytesPerPlacement, l.PlanBytes)
-	if l.LargestAppend > 0 {
-		row("largest append", "%s", size(l.LargestAppend))
-	}
-	row("largest record", "%s", size(int64(l.LargestRecord)))
+	row("appends", "%d, the largest of %s; the largest record has %s", l.Appends, size(l.LargestAppend), size(int64(l.LargestRecord)))
 	p := res.Plans
 	row("plans", "%d committed, %d cut down (%d placements), %d refused, %d evaluations failed", p.Committed, p.CutDown, p.Dropped, p.Refused, p.Failed)
 	if t := res.Restart; t != nil {

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
-	"runtime/pprof"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -256,7 +255,7 @@ func (r *run) register(ctx context.Context, j *job) error {
 
 // underLoad runs the shape's load and looks at the server meanwhile.
 func (r *run) underLoad(ctx context.Context) (err error) {
-	stopProfiles, err := r.profile()
+	stopProfiles, err := r.profile(ctx)
 	if err != nil {
 		return err
 	}
@@ -283,6 +282,9 @@ func (r *run) underLoad(ctx context.Context) (err error) {
 		took = last
 	}
 	r.result.Seconds = (took - r.begun).Seconds()
+	if err == nil {
+		err = r.readMetrics(ctx)
+	}
 	if r.server.child() {
 		bytes, sizeErr := bytesIn(r.server.logDir())
 		r.result.Server.DiskBytes = bytes
@@ -296,25 +298,6 @@ func (r *run) serverUsage() (usage, error) {
 		return usage{}, nil // it may be anywhere
 	}
 	return readUsage(r.server.pid())
-}
-
-// profile begins the CPU profiles that were asked for.
-func (r *run) profile() (stop func() error, err error) {
-	stop = func() error { return nil }
-	if r.cfg.CPUProfile != "" {
-		file, err := os.Create(r.cfg.CPUProfile)
-		if err != nil {
-			return stop, err
-		}
-		if err := pprof.StartCPUProfile(file); err != nil {
-			return stop, err
-		}
-		stop = func() error {
-			pprof.StopCPUProfile()
-			return file.Close()
-		}
-	}
-	return stop, nil
 }
 
 // placeAll registers jobs and waits until all they want is placed, or runs.

@@ -34,7 +34,8 @@ func benchSpec() spec {
 			fs.BoolVar(&cfg.JSON, "json", false, "Print the result as JSON.")
 			fs.StringVar(&cfg.Out, "out", "", "Write the result as JSON to this `file`, too.")
 			fs.StringVar(&cfg.CPUProfile, "cpuprofile", "", "Write a CPU profile of the bench itself to this `file`.")
-			fs.StringVar(&cfg.ServerCPUProfile, "server-cpuprofile", "", "Write a CPU profile of the server under load to this `file`. Servers at -address need enable_debug.")
+			fs.StringVar(&cfg.ServerCPUProfile, "server-cpuprofile", "", "Write a CPU profile of the server under load to this `file`, as served by\n/v1/agent/pprof/profile. Servers at -address need enable_debug.")
+			fs.IntVar(&cfg.ProfileSeconds, "profile-seconds", 0, "Let that profile last `n` seconds from the beginning of the load. Default = 20")
 			return func(in *invocation, args []string) int {
 				switch {
 				case len(args) == 0:
