@@ -15,4 +15,17 @@ const (
 	// that the same command sent again takes effect once. It covers a client's
 	// retries over a change of leader with much to spare.
 	rememberFor = 10 * time.Minute
+
+	// commitsKept and commitBytesKept, the latter in bytes of records, bound the
+	// newest commits that a Store keeps for streams: enough to cover a pause of
+	// the reader, little beside the state itself.
+	commitsKept     = 1024
+	commitBytesKept = 8 << 20
+
+	// statesKept and stateBytesKept bound those of them that keep their own
+	// state, to show objects as they were just then. A state that is not the
+	// newest pins what later ones have replaced, which for a plan of a thousand
+	// placements is many times the size of its record.
+	statesKept     = 64
+	stateBytesKept = 1 << 20
 )

@@ -2,21 +2,29 @@ package projections
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"drover/eventlog/event"
 )
 
-// commitsKept is how many of the newest commits a Store keeps for streams that
-// show objects as they were: enough to cover a reconnect, few enough to be free.
-const commitsKept = 1024
-
 // Commit is one step of the published state: the records of one or more whole
-// commands, and the state after the last of them.
+// commands, and the state after the last of them. A commit that is not among the
+// newest comes with a later state, the oldest one that the Store still has.
 type Commit struct {
 	Records []*event.Record
 	State   *State
+}
+
+// Last is the index of the commit's last record.
+func (c Commit) Last() uint64 { return c.Records[len(c.Records)-1].Index }
+
+func (c Commit) bytes() (n int) {
+	for _, r := range c.Records {
+		n += r.Size
+	}
+	return n
 }
 
 // Store holds the newest published state of one server. Readers take snapshots
@@ -29,12 +37,33 @@ type Store struct {
 
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next publication
-	commits []Commit      // newest last
+	commits []Commit      // newest last; without State before bounds.states.from
+	bounds  struct{ commits, states bound }
+}
+
+// bound keeps a tail of the commits below a count and a sum of record bytes.
+type bound struct {
+	countMax, bytesMax int
+	from               int // position in Store.commits of the first one within
+	bytes              int // of those from there on
+}
+
+// admit takes the newest commit in and calls out for each that falls out for it.
+// The newest one stays, however large it is: whoever is awake sees it.
+func (b *bound) admit(commits []Commit, out func(*Commit)) {
+	b.bytes += commits[len(commits)-1].bytes()
+	for n := len(commits) - b.from; n > 1 && (n > b.countMax || b.bytes > b.bytesMax); n-- {
+		b.bytes -= commits[b.from].bytes()
+		out(&commits[b.from])
+		b.from++
+	}
 }
 
 // NewStore publishes a first state.
 func NewStore(s *State) *Store {
 	st := &Store{owner: make(chan struct{}, 1), changed: make(chan struct{})}
+	st.bounds.commits = bound{countMax: commitsKept, bytesMax: commitBytesKept}
+	st.bounds.states = bound{countMax: statesKept, bytesMax: stateBytesKept}
 	st.owner <- struct{}{}
 	st.current.Store(s)
 	return st
@@ -60,12 +89,14 @@ func (st *Store) Publish(records []*event.Record, next *State) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.current.Store(next)
-	for _, r := range records {
-		st.bytes.Add(uint64(r.Size))
-	}
-	st.commits = append(st.commits, Commit{records, next})
-	if extra := len(st.commits) - commitsKept; extra >= commitsKept/4 {
-		st.commits = append([]Commit(nil), st.commits[extra:]...)
+	if c := (Commit{records, next}); len(records) > 0 {
+		st.bytes.Add(uint64(c.bytes()))
+		st.commits = append(st.commits, c)
+		st.bounds.states.admit(st.commits, func(c *Commit) { c.State = nil })
+		st.bounds.commits.admit(st.commits, func(c *Commit) { c.Records = nil })
+		gone := st.bounds.commits.from
+		st.commits = st.commits[gone:]
+		st.bounds.commits.from, st.bounds.states.from = 0, st.bounds.states.from-gone
 	}
 	close(st.changed)
 	st.changed = make(chan struct{})
@@ -98,13 +129,20 @@ func (st *Store) Await(ctx context.Context, after uint64) (*State, error) {
 }
 
 // CommitsAfter lists the kept commits that end after the index, oldest first,
-// and a channel that is closed at the next publication.
+// and a channel that is closed at the next publication. Commits are missing when
+// the first one does not begin right after the index.
 func (st *Store) CommitsAfter(index uint64) ([]Commit, <-chan struct{}) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	first := len(st.commits)
-	for first > 0 && st.commits[first-1].State.Index() > index {
+	for first > 0 && st.commits[first-1].Last() > index {
 		first--
 	}
-	return append([]Commit(nil), st.commits[first:]...), st.changed
+	list := slices.Clone(st.commits[first:])
+	if stateless := st.bounds.states.from - first; stateless > 0 {
+		for i := range list[:stateless] {
+			list[i].State = list[stateless].State
+		}
+	}
+	return list, st.changed
 }

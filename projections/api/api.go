@@ -57,8 +57,9 @@ func (c *Config) validate() error {
 
 // API is the reading side of the HTTP API of one server.
 type API struct {
-	cfg    Config
-	orders orderBell
+	cfg     Config
+	bell    bell
+	barrier sharedBarrier
 }
 
 // New checks the configuration and makes the handlers.
@@ -67,7 +68,8 @@ func New(cfg Config) (*API, error) {
 		return nil, err
 	}
 	a := &API{cfg: cfg}
-	a.orders.store = cfg.Store
+	a.bell.store = cfg.Store
+	a.barrier.ask = a.reachHead
 	return a, nil
 }
 
@@ -86,8 +88,11 @@ type view struct {
 	// object is what the ID in the path identifies, when it is a UUID: "alloc".
 	object string
 	// index is the last change of what is shown: blocking queries wait for it
-	// to move. It must be cheap, for it is asked after every commit.
+	// to move.
 	index func(k *ask) uint64
+	// matter is what a commit must touch to move index from where it is in k's
+	// state. Index is not looked at before.
+	matter func(k *ask) matter
 	// show makes the answer out of k and nothing else.
 	show func(k *ask) (any, error)
 }
@@ -123,14 +128,9 @@ func (a *API) answer(w http.ResponseWriter, k *ask, v view) error {
 			return err
 		}
 	}
-	err := k.Block(ctx, a.cfg.Store.Changed, func() uint64 {
-		k.state = a.cfg.Store.Snapshot()
-		return v.index(k)
-	})
-	if err != nil {
+	if err := a.block(ctx, k, v); err != nil {
 		return err
 	}
-	k.state = a.cfg.Store.Snapshot()
 	rest.SetIndex(w, v.index(k))
 	lastContact, knownLeader := a.cfg.Contact()
 	rest.SetContact(w, lastContact, knownLeader)
@@ -142,9 +142,51 @@ func (a *API) answer(w http.ResponseWriter, k *ask, v view) error {
 	return rest.JSON(w, k.request, value)
 }
 
+// block waits until the view's index has passed the one that the caller knows,
+// the wait is over, or ctx ends; k gets the state to answer from.
+func (a *API) block(ctx context.Context, k *ask, v view) error {
+	k.state = a.cfg.Store.Snapshot()
+	if k.Index == 0 || v.index(k) > k.Index {
+		return nil
+	}
+	timer := k.WaitTimer()
+	defer timer.Stop()
+	for {
+		// What moves the index depends on what is there: an object that is not
+		// may come in with any change of its table.
+		awaited := v.matter(k)
+		w, silence := a.bell.listen(awaited)
+		k.state = a.cfg.Store.Snapshot()
+		if v.index(k) > k.Index {
+			silence()
+			return nil
+		}
+		if v.matter(k) != awaited {
+			silence()
+			continue
+		}
+		over, err := false, error(nil)
+		select {
+		case <-w.rung:
+		case <-timer.C:
+			over = true
+		case <-ctx.Done():
+			over, err = true, ctx.Err()
+		}
+		silence()
+		k.state = a.cfg.Store.Snapshot()
+		if over {
+			return err
+		}
+	}
+}
+
 // catchUp waits until the published state holds all that was committed before
 // the call.
-func (a *API) catchUp(ctx context.Context) error {
+func (a *API) catchUp(ctx context.Context) error { return a.barrier.pass(ctx) }
+
+// reachHead is catchUp for one caller.
+func (a *API) reachHead(ctx context.Context) error {
 	head, err := a.cfg.Barrier(ctx)
 	if err != nil {
 		return err

@@ -25,4 +25,14 @@ const (
 
 	// statusesBytesMax bounds the list of jobs that such a caller names.
 	statusesBytesMax = 1 << 20
+
+	// ordersNotedMax is how many touched allocations are noted for a stream of
+	// orders that is not read. Beyond it everything is sent anew, which for a
+	// node of some hundred allocations costs no more.
+	ordersNotedMax = 1000
+
+	// specsNotedMax is how many of the specs that it sent a stream of orders
+	// remembers. Jobs are placed one after the other, so a few save most of the
+	// repetition; with 5,000 streams each one costs a quarter of a megabyte.
+	specsNotedMax = 8
 )

@@ -1,13 +1,11 @@
 package api
 
 import (
-	"context"
 	"crypto/subtle"
 	"encoding/binary"
 	"net/http"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"drover/eventlog/event"
@@ -72,7 +70,7 @@ func (a *API) nodeOrders(w http.ResponseWriter, r *http.Request) error {
 	if err := a.catchUp(ctx); err != nil {
 		return rest.Errorf(http.StatusServiceUnavailable, "not ready to give orders: %v", err)
 	}
-	rung, silence := a.orders.listen(credentials.NodeID)
+	bell, silence := a.bell.listen(matter{sort: ordersOfNode, id: credentials.NodeID})
 	defer silence()
 	state := a.cfg.Store.Snapshot()
 	if err := checkNode(state, credentials); err != nil {
@@ -93,12 +91,14 @@ func (a *API) nodeOrders(w http.ResponseWriter, r *http.Request) error {
 	defer heartbeat.Stop()
 	for {
 		select {
-		case <-rung:
+		case <-bell.rung:
+			// First what was touched, then a state that has all of it.
+			touched, lost := bell.takeOrders()
 			state = a.cfg.Store.Snapshot()
 			if checkNode(state, credentials) != nil {
 				return nil // the agent learns why when it asks again
 			}
-			batch := stream.next(state)
+			batch := stream.next(state, touched, lost)
 			if batch == nil {
 				continue
 			}
@@ -127,17 +127,25 @@ func frame(batch *event.OrderBatch) []byte {
 	return append(data, body...)
 }
 
-// orderStream makes the messages of one stream out of states.
+// orderStream makes the messages of one stream out of states. It remembers
+// next to nothing of what the agent was told: the state knows it, and there are
+// thousands of streams.
 type orderStream struct {
 	node        event.ID
-	incarnation uint64            // of the cluster's restores
-	index       uint64            // of the state that the last message was made from
-	orders      uint64            // the node's OrdersIndex then
-	known       map[event.ID]bool // allocations that the agent was told of
+	incarnation uint64 // of the cluster's restores
+	index       uint64 // of the state that the last message was made from
+	specs       []sentSpec
+}
+
+// sentSpec is a spec that the agent has for as long as this allocation uses it
+// and has not ended.
+type sentSpec struct {
+	spec event.Hash
+	user event.ID
 }
 
 func newOrderStream(node event.ID, incarnation uint64) *orderStream {
-	return &orderStream{node: node, incarnation: incarnation, known: make(map[event.ID]bool)}
+	return &orderStream{node: node, incarnation: incarnation}
 }
 
 func (o *orderStream) generation(s *projections.State) event.Generation {
@@ -148,59 +156,65 @@ func (o *orderStream) generation(s *projections.State) event.Generation {
 // ended are listed too, so that the agent keeps their directories.
 func (o *orderStream) full(s *projections.State) *event.OrderBatch {
 	batch := &event.OrderBatch{Generation: o.generation(s), Full: true}
-	o.fill(batch, s, 0)
+	for a := range s.AllocationsOn(o.node) {
+		o.add(batch, s, a)
+	}
+	o.index = s.Index()
 	return batch
 }
 
-// next lists what changed since the last message; nil when nothing did.
-func (o *orderStream) next(s *projections.State) *event.OrderBatch {
-	if n := s.Node(o.node); n == nil || n.OrdersIndex <= o.orders {
-		return nil
+// next lists what changed since the last message; nil when nothing did. touched
+// names, at least, the allocations whose orders changed since then, or lost is
+// set: then everything is listed anew.
+func (o *orderStream) next(s *projections.State, touched []event.ID, lost bool) *event.OrderBatch {
+	if lost {
+		return o.full(s)
 	}
 	batch := &event.OrderBatch{Generation: o.generation(s)}
-	seen := o.fill(batch, s, o.index)
-	if seen < len(o.known) {
-		for id := range o.known {
-			if a := s.Allocation(id); a == nil || a.NodeID != o.node {
-				batch.Gone = append(batch.Gone, id)
-				delete(o.known, id)
-			}
+	listed := make(map[event.ID]bool, len(touched))
+	for _, id := range touched {
+		if listed[id] {
+			continue
 		}
-		slices.SortFunc(batch.Gone, event.ID.Compare)
-	}
-	return batch
-}
-
-// fill adds the orders that changed after an index, and counts the node's
-// allocations. A spec goes with the first order that names it; an agent may
-// forget one that nothing on it uses any more, so it is sent again then.
-func (o *orderStream) fill(batch *event.OrderBatch, s *projections.State, after uint64) (seen int) {
-	var news []*projections.Allocation
-	inUse := make(map[event.Hash]bool)
-	for a := range s.AllocationsOn(o.node) {
-		seen++
-		if a.AllocModifyIndex > after || !o.known[a.ID] {
-			news = append(news, a)
-		} else if !a.Client.Terminal() {
-			inUse[a.SpecHash] = true
-		}
-	}
-	for _, a := range news {
-		o.known[a.ID] = true
-		batch.Orders = append(batch.Orders, newOrder(a))
-		if !inUse[a.SpecHash] {
-			inUse[a.SpecHash] = true
-			if batch.Specs == nil {
-				batch.Specs = make(map[event.Hash]*event.Job)
-			}
-			batch.Specs[a.SpecHash] = a.Spec.Job
+		listed[id] = true
+		switch a := s.Allocation(id); {
+		case a == nil:
+			batch.Gone = append(batch.Gone, id)
+		case a.AllocModifyIndex > o.index: // else the last message told it already
+			o.add(batch, s, a)
 		}
 	}
 	o.index = s.Index()
-	if n := s.Node(o.node); n != nil {
-		o.orders = n.OrdersIndex
+	if len(batch.Orders)+len(batch.Gone) == 0 {
+		return nil
 	}
-	return seen
+	return batch
+}
+
+// add puts an order into a batch. A spec goes with the first order that names
+// it; an agent may forget one that nothing on it uses any more, so it is sent
+// again unless it is sure that something does.
+func (o *orderStream) add(batch *event.OrderBatch, s *projections.State, a *projections.Allocation) {
+	batch.Orders = append(batch.Orders, newOrder(a))
+	if batch.Specs[a.SpecHash] != nil {
+		return
+	}
+	at := slices.IndexFunc(o.specs, func(sent sentSpec) bool { return sent.spec == a.SpecHash })
+	if at >= 0 {
+		user := s.Allocation(o.specs[at].user)
+		if user != nil && user.SpecHash == a.SpecHash && !user.Client.Terminal() {
+			return
+		}
+		o.specs = slices.Delete(o.specs, at, at+1)
+	}
+	if len(o.specs) >= specsNotedMax {
+		o.specs = slices.Delete(o.specs, 0, 1)
+	}
+	o.specs = append(o.specs, sentSpec{a.SpecHash, a.ID})
+	if batch.Specs == nil {
+		batch.Specs = make(map[event.Hash]*event.Job)
+	}
+	batch.Specs[a.SpecHash] = a.Spec.Job
 }
 
 func newOrder(a *projections.Allocation) event.Order {
@@ -210,129 +224,4 @@ func newOrder(a *projections.Allocation) event.Order {
 		Ports: a.Ports(), Previous: a.Previous(), WaitFor: a.WaitFor(), CreateTime: a.CreateTime,
 		ClientStatus: a.Client, KnownTerminal: a.Client.Terminal(),
 	}
-}
-
-// orderBell wakes the streams of the nodes that a commit concerns, and no
-// others: with thousands of nodes and thousands of commits per second, waking
-// every stream at every commit would be most of the server's work. One goroutine
-// reads the commits while there is any stream.
-type orderBell struct {
-	store *projections.Store
-
-	mu      sync.Mutex
-	streams map[event.ID]map[chan struct{}]bool
-	stop    context.CancelFunc
-}
-
-// listen gets the channel that is rung when the node's orders, or its
-// registration, may have changed after the call.
-func (b *orderBell) listen(node event.ID) (rung <-chan struct{}, silence func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.streams) == 0 {
-		ctx, cancel := context.WithCancel(context.Background())
-		b.streams, b.stop = make(map[event.ID]map[chan struct{}]bool), cancel
-		go b.run(ctx, b.store.Snapshot().Index())
-	}
-	bell := make(chan struct{}, 1)
-	if b.streams[node] == nil {
-		b.streams[node] = make(map[chan struct{}]bool)
-	}
-	b.streams[node][bell] = true
-	return bell, func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		delete(b.streams[node], bell)
-		if len(b.streams[node]) == 0 {
-			delete(b.streams, node)
-		}
-		if len(b.streams) == 0 {
-			b.stop()
-		}
-	}
-}
-
-func (b *orderBell) run(ctx context.Context, after uint64) {
-	for {
-		commits, changed := b.store.CommitsAfter(after)
-		if len(commits) > 0 {
-			b.ring(commits, after)
-			after = commits[len(commits)-1].State.Index()
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// ring wakes whom the commits concern, or everybody when commits after that
-// index are missing.
-func (b *orderBell) ring(commits []projections.Commit, after uint64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, c := range commits {
-		if len(c.Records) == 0 || c.Records[0].Index != after+1 {
-			b.ringAll()
-			return
-		}
-		after = c.State.Index()
-		for _, r := range c.Records {
-			all, nodes := ordersTouched(c.State, r)
-			if all {
-				b.ringAll()
-				return
-			}
-			for _, node := range nodes {
-				b.ringOne(node)
-			}
-		}
-	}
-}
-
-func (b *orderBell) ringAll() {
-	for node := range b.streams {
-		b.ringOne(node)
-	}
-}
-
-func (b *orderBell) ringOne(node event.ID) {
-	for bell := range b.streams[node] {
-		select {
-		case bell <- struct{}{}:
-		default: // it is ringing already
-		}
-	}
-}
-
-// ordersTouched names the nodes whose orders, or whose right to them, a record
-// may have changed. A kind that is not known here may concern all.
-func ordersTouched(s *projections.State, r *event.Record) (all bool, nodes []event.ID) {
-	allocation := func(id event.ID) {
-		if a := s.Allocation(id); a != nil {
-			nodes = append(nodes, a.NodeID)
-		} else {
-			all = true
-		}
-	}
-	switch e := r.Event.(type) {
-	case *event.PlanCommitted:
-		nodes = append(nodes, e.Nodes...)
-		for i := range e.Stops {
-			allocation(e.Stops[i].ID)
-		}
-		for _, id := range e.InPlace {
-			allocation(id)
-		}
-	case *event.NodeRegistered:
-		nodes = append(nodes, e.NodeID)
-	case *event.NodeChanged, *event.NodeStatusChanged, *event.AllocationsReported:
-	case *event.ClusterCreated, *event.CommitterStarted, *event.SchedulerConfigured, *event.BlobStored, *event.CheckpointTaken:
-	case *event.JobSubmitted, *event.JobStopped:
-	case *event.EvaluationCreated, *event.EvaluationUnblocked, *event.EvaluationEnded:
-	default:
-		all = true
-	}
-	return all, nodes
 }

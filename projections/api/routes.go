@@ -1,6 +1,7 @@
 package api
 
 import (
+	"iter"
 	"net/http"
 	"slices"
 	"strconv"
@@ -61,15 +62,34 @@ func tableIndex(t projections.Table) func(*ask) uint64 {
 	return func(k *ask) uint64 { return k.state.TableIndex(t) }
 }
 
+func table(s sort) func(*ask) matter { return func(*ask) matter { return matter{sort: s} } }
+
 var (
 	jobsIndex        = tableIndex(projections.TableJobs)
 	allocationsIndex = tableIndex(projections.TableAllocations)
 	evaluationsIndex = tableIndex(projections.TableEvaluations)
 	nodesIndex       = tableIndex(projections.TableNodes)
+
+	jobsMatter        = table(jobsTable)
+	allocationsMatter = table(allocationsTable)
+	evaluationsMatter = table(evaluationsTable)
+	nodesMatter       = table(nodesTable)
 )
 
 // firstIndex is the index of what never changes: 0 would mean "do not block".
 func firstIndex(*ask) uint64 { return 1 }
+
+// nothing never changes.
+func nothing(*ask) matter { return matter{sort: never} }
+
+// newestAllocation is the last change of any of these, or 1 when there are none.
+func newestAllocation(list iter.Seq[*projections.Allocation]) uint64 {
+	newest := uint64(1)
+	for a := range list {
+		newest = max(newest, a.ModifyIndex)
+	}
+	return newest
+}
 
 func notFound(what string) error { return rest.Errorf(http.StatusNotFound, "%s not found", what) }
 
@@ -89,7 +109,7 @@ func (k *ask) job() *projections.Job { return k.state.Job(k.jobKey()) }
 // Jobs.
 
 var jobsView = view{
-	index: jobsIndex,
+	index: jobsIndex, matter: jobsMatter,
 	show: func(k *ask) (any, error) {
 		meta, err := k.Bool("meta", false, http.StatusInternalServerError)
 		if err != nil {
@@ -104,6 +124,13 @@ var jobsView = view{
 	},
 }
 
+func jobMatter(k *ask) matter {
+	if k.job() == nil {
+		return jobsMatter(k)
+	}
+	return matter{sort: oneJob, job: k.jobKey()}
+}
+
 var jobView = view{
 	index: func(k *ask) uint64 {
 		if j := k.job(); j != nil {
@@ -111,6 +138,7 @@ var jobView = view{
 		}
 		return jobsIndex(k)
 	},
+	matter: jobMatter,
 	show: func(k *ask) (any, error) {
 		if j := k.job(); j != nil {
 			return NewJob(j), nil
@@ -126,6 +154,7 @@ var jobSummaryView = view{
 		}
 		return jobsIndex(k)
 	},
+	matter: jobMatter,
 	show: func(k *ask) (any, error) {
 		if j := k.job(); j != nil {
 			return NewJobSummary(j), nil
@@ -135,7 +164,7 @@ var jobSummaryView = view{
 }
 
 var jobVersionsView = view{
-	index: jobView.index,
+	index: jobView.index, matter: jobMatter,
 	show: func(k *ask) (any, error) {
 		diffs, err := k.Bool("diffs", false, http.StatusInternalServerError)
 		if err != nil {
@@ -152,7 +181,7 @@ var jobVersionsView = view{
 }
 
 var jobSubmissionView = view{
-	index: jobView.index,
+	index: jobView.index, matter: jobMatter,
 	show: func(k *ask) (any, error) {
 		version, err := strconv.ParseUint(k.Get("version"), 10, 64)
 		if err != nil {
@@ -169,7 +198,8 @@ var jobSubmissionView = view{
 }
 
 var jobAllocationsView = view{
-	index: allocationsIndex,
+	index:  func(k *ask) uint64 { return newestAllocation(k.state.AllocationsOf(k.jobKey())) },
+	matter: func(k *ask) matter { return matter{sort: allocationsOfJob, job: k.jobKey()} },
 	show: func(k *ask) (any, error) {
 		all, err := k.Bool("all", false, http.StatusBadRequest)
 		if err != nil {
@@ -196,7 +226,14 @@ var jobAllocationsView = view{
 }
 
 var jobEvaluationsView = view{
-	index: evaluationsIndex,
+	index: func(k *ask) uint64 {
+		newest := uint64(1)
+		for e := range k.state.EvaluationsOf(k.jobKey()) {
+			newest = max(newest, e.ModifyIndex)
+		}
+		return newest
+	},
+	matter: func(k *ask) matter { return matter{sort: evaluationsOfJob, job: k.jobKey()} },
 	show: func(k *ask) (any, error) {
 		rows := []*Evaluation{}
 		for e := range k.state.EvaluationsOf(k.jobKey()) {
@@ -209,24 +246,24 @@ var jobEvaluationsView = view{
 // There are no deployments in this version: a changed job is replaced at once.
 
 var noDeploymentsView = view{
-	index: firstIndex,
-	show:  func(*ask) (any, error) { return []struct{}{}, nil },
+	index: firstIndex, matter: nothing,
+	show: func(*ask) (any, error) { return []struct{}{}, nil },
 }
 
 var noLatestDeploymentView = view{
-	index: firstIndex,
-	show:  func(*ask) (any, error) { return nil, nil },
+	index: firstIndex, matter: nothing,
+	show: func(*ask) (any, error) { return nil, nil },
 }
 
 var noDeploymentView = view{
-	index: firstIndex,
-	show:  func(*ask) (any, error) { return nil, notFound("deployment") },
+	index: firstIndex, matter: nothing,
+	show: func(*ask) (any, error) { return nil, notFound("deployment") },
 }
 
 // Allocations.
 
 var allocationsView = view{
-	index: allocationsIndex,
+	index: allocationsIndex, matter: allocationsMatter,
 	show: func(k *ask) (any, error) {
 		resources, err := k.Bool("resources", false, http.StatusBadRequest)
 		if err != nil {
@@ -256,6 +293,12 @@ var allocationView = view{
 		}
 		return allocationsIndex(k)
 	},
+	matter: func(k *ask) matter {
+		if k.state.Allocation(k.object()) == nil {
+			return allocationsMatter(k)
+		}
+		return matter{sort: oneAllocation, id: k.object()}
+	},
 	show: func(k *ask) (any, error) {
 		if alloc := k.state.Allocation(k.object()); alloc != nil {
 			return NewAllocation(k.state, alloc, true), nil
@@ -267,7 +310,7 @@ var allocationView = view{
 // Evaluations.
 
 var evaluationsView = view{
-	index: evaluationsIndex,
+	index: evaluationsIndex, matter: evaluationsMatter,
 	show: func(k *ask) (any, error) {
 		objects, form, key, err := evaluationsIn(k)
 		if err != nil {
@@ -280,7 +323,7 @@ var evaluationsView = view{
 }
 
 var evaluationsCountView = view{
-	index: evaluationsIndex,
+	index: evaluationsIndex, matter: evaluationsMatter,
 	show: func(k *ask) (any, error) {
 		objects, _, _, err := evaluationsIn(k)
 		if err != nil {
@@ -308,6 +351,12 @@ var evaluationView = view{
 		}
 		return evaluationsIndex(k)
 	},
+	matter: func(k *ask) matter {
+		if k.state.Evaluation(k.object()) == nil {
+			return evaluationsMatter(k)
+		}
+		return matter{sort: oneEvaluation, id: k.object()}
+	},
 	show: func(k *ask) (any, error) {
 		related, err := k.Bool("related", false, http.StatusBadRequest)
 		if err != nil {
@@ -320,19 +369,33 @@ var evaluationView = view{
 	},
 }
 
+// ofEvaluation visits the allocations that an evaluation placed.
+func ofEvaluation(s *projections.State, e *event.Evaluation) iter.Seq[*projections.Allocation] {
+	return where(s.AllocationsOf(e.Job()), func(a *projections.Allocation) bool { return a.EvalID == e.ID })
+}
+
 var evaluationAllocationsView = view{
 	object: "eval",
-	index:  allocationsIndex,
+	index: func(k *ask) uint64 {
+		if e := k.state.Evaluation(k.object()); e != nil {
+			return newestAllocation(ofEvaluation(k.state, e))
+		}
+		return allocationsIndex(k)
+	},
+	matter: func(k *ask) matter {
+		if e := k.state.Evaluation(k.object()); e != nil {
+			return matter{sort: allocationsOfJob, job: e.Job()}
+		}
+		return allocationsMatter(k)
+	},
 	show: func(k *ask) (any, error) {
 		rows := []*AllocationStub{}
 		e := k.state.Evaluation(k.object())
 		if e == nil {
 			return rows, nil
 		}
-		for alloc := range k.state.AllocationsOf(e.Job()) {
-			if alloc.EvalID == e.ID {
-				rows = append(rows, NewAllocationStub(k.state, alloc, false, true))
-			}
+		for alloc := range ofEvaluation(k.state, e) {
+			rows = append(rows, NewAllocationStub(k.state, alloc, false, true))
 		}
 		return rows, nil
 	},
@@ -341,7 +404,7 @@ var evaluationAllocationsView = view{
 // Nodes.
 
 var nodesView = view{
-	index: nodesIndex,
+	index: nodesIndex, matter: nodesMatter,
 	show: func(k *ask) (any, error) {
 		resources, err := k.Bool("resources", false, http.StatusBadRequest)
 		if err != nil {
@@ -374,6 +437,12 @@ var nodeView = view{
 		}
 		return nodesIndex(k)
 	},
+	matter: func(k *ask) matter {
+		if k.state.Node(k.object()) == nil {
+			return nodesMatter(k)
+		}
+		return matter{sort: oneNode, id: k.object()}
+	},
 	show: func(k *ask) (any, error) {
 		if n := k.state.Node(k.object()); n != nil {
 			return NewNode(n), nil
@@ -384,7 +453,8 @@ var nodeView = view{
 
 var nodeAllocationsView = view{
 	object: "node",
-	index:  allocationsIndex,
+	index:  func(k *ask) uint64 { return newestAllocation(k.state.AllocationsOn(k.object())) },
+	matter: func(k *ask) matter { return matter{sort: allocationsOnNode, id: k.object()} },
 	show: func(k *ask) (any, error) {
 		rows := []*Allocation{}
 		for alloc := range sortedAllocations(k.state.AllocationsOn(k.object())) {
@@ -415,7 +485,7 @@ var defaultNamespace = &Namespace{
 }
 
 var namespacesView = view{
-	index: firstIndex,
+	index: firstIndex, matter: nothing,
 	show: func(k *ask) (any, error) {
 		rows := []*Namespace{}
 		if strings.HasPrefix(defaultNamespace.Name, k.Prefix) {
@@ -426,7 +496,7 @@ var namespacesView = view{
 }
 
 var namespaceView = view{
-	index: firstIndex,
+	index: firstIndex, matter: nothing,
 	show: func(k *ask) (any, error) {
 		if k.id == defaultNamespace.Name {
 			return defaultNamespace, nil
@@ -465,7 +535,7 @@ func (a *API) jobStatuses(w http.ResponseWriter, r *http.Request) error {
 		named[event.JobKey{Namespace: j.Namespace, ID: j.ID}] = true
 	}
 	return a.answer(w, k, view{
-		index: jobsIndex,
+		index: jobsIndex, matter: jobsMatter,
 		show: func(k *ask) (any, error) {
 			jobs := where(k.state.Jobs(), func(j *projections.Job) bool {
 				if len(named) > 0 {

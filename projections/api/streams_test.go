@@ -17,7 +17,6 @@ import (
 	nomad "github.com/hashicorp/nomad/api"
 
 	"drover/eventlog/event"
-	"drover/projections"
 )
 
 // story tells an event stream: one line per line, topics and types.
@@ -432,34 +431,6 @@ func (p pipeWriter) Header() http.Header { return p.header }
 func (p pipeWriter) WriteHeader(int)     {}
 func (p pipeWriter) Flush()              {}
 
-// The bell rings for every node whose orders a record changed, and the table of
-// kinds is complete: a slow twin compares all nodes before and after.
-func TestBellRingsForEveryChange(t *testing.T) {
-	c := town(t)
-	state := projections.New()
-	for _, r := range c.records {
-		next := projections.Evolve(state, r)
-		all, touched := ordersTouched(next, r)
-		rings := make(map[event.ID]bool)
-		for _, n := range touched {
-			rings[n] = true
-		}
-		for n := range next.Nodes() {
-			before := state.Node(n.Info.ID)
-			changed := before == nil || before.OrdersIndex != n.OrdersIndex || before.Incarnation != n.Incarnation
-			if changed && !all && !rings[n.Info.ID] {
-				t.Errorf("record %d (%v) changed the orders of node %v and does not ring", r.Index, r.Kind, n.Info.ID)
-			}
-		}
-		state = next
-	}
-	for _, kind := range event.Kinds() {
-		if all, _ := ordersTouched(state, &event.Record{Header: event.Header{Kind: kind}, Event: event.New(kind)}); all {
-			t.Errorf("%v wakes every node's stream: say in ordersTouched which it concerns", kind)
-		}
-	}
-}
-
 func BenchmarkJob(b *testing.B) {
 	c := town(b)
 	h := c.handler()
@@ -481,7 +452,7 @@ func BenchmarkOrdersWakeUp(b *testing.B) {
 	c.submit(batchJob("work"), 0, id(0x900))
 	a := c.api()
 	for i := range 1000 {
-		_, silence := a.orders.listen(id(0x10000 + i))
+		_, silence := a.bell.listen(matter{sort: ordersOfNode, id: id(0x10000 + i)})
 		b.Cleanup(silence)
 	}
 	r, w := io.Pipe()

@@ -64,14 +64,53 @@ func parseTopics(k *ask) (topicFilter, error) {
 	return f, nil
 }
 
-func (f *topicFilter) wants(e *topicEvent) bool {
-	if e.Namespace != "" && f.namespace != rest.AllNamespaces && e.Namespace != f.namespace {
+// matters are what touches something that the filter may want.
+func (f *topicFilter) matters() (list []matter) {
+	for topic, s := range map[string]sort{
+		topicJob: jobEvents, topicEvaluation: evaluationEvents, topicAllocation: allocationEvents, topicNode: nodeEvents,
+	} {
+		if f.wantsTopic(topic, "") {
+			list = append(list, matter{sort: s})
+		}
+	}
+	if list == nil {
+		list = append(list, matter{sort: never})
+	}
+	return list
+}
+
+// wantsTopic reports whether some event of a topic and namespace may be wanted.
+func (f *topicFilter) wantsTopic(topic, namespace string) bool {
+	if namespace != "" && f.namespace != rest.AllNamespaces && namespace != f.namespace {
+		return false
+	}
+	return f.topics == nil || f.topics[topic] != nil || f.topics["*"] != nil
+}
+
+// wantsJob reports whether some event of a job's evaluations or allocations may
+// be wanted.
+func (f *topicFilter) wantsJob(topic string, job event.JobKey) bool {
+	if !f.wantsTopic(topic, job.Namespace) {
 		return false
 	}
 	if f.topics == nil {
 		return true
 	}
-	return f.has(f.topics[e.Topic], e) || f.has(f.topics["*"], e)
+	for _, keys := range [][]string{f.topics[topic], f.topics["*"]} {
+		for _, key := range keys {
+			if _, err := event.ParseID(key); key == "*" || key == job.ID || err == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (f *topicFilter) wants(e *topicEvent) bool {
+	if !f.wantsTopic(e.Topic, e.Namespace) {
+		return false
+	}
+	return f.topics == nil || f.has(f.topics[e.Topic], e) || f.has(f.topics["*"], e)
 }
 
 func (f *topicFilter) has(keys []string, e *topicEvent) bool {
@@ -108,18 +147,20 @@ func (a *API) topics(w http.ResponseWriter, r *http.Request) error {
 		// An index beyond the newest commit asks for the newest.
 		after = min(k.Index-1, max(a.cfg.Store.Snapshot().Index(), 1)-1)
 	}
+	bell, silence := a.bell.listen(filter.matters()...)
+	defer silence()
 	for {
-		commits, changed := a.cfg.Store.CommitsAfter(after)
+		commits, _ := a.cfg.Store.CommitsAfter(after)
 		for _, c := range commits {
 			for _, line := range topicLines(c, &filter, k.Index) {
 				if out.write(line) != nil {
 					return nil // the subscriber is gone
 				}
 			}
-			after = c.State.Index()
+			after = c.Last()
 		}
 		select {
-		case <-changed:
+		case <-bell.rung:
 		case <-heartbeat.C:
 			if out.beat() != nil {
 				return nil
@@ -134,7 +175,6 @@ func (a *API) topics(w http.ResponseWriter, r *http.Request) error {
 // something the filter wants, from the index first on.
 func topicLines(c projections.Commit, filter *topicFilter, first uint64) []topicLine {
 	var lines []topicLine
-	newest := c.State.Index()
 	for records := c.Records; len(records) > 0; {
 		n := 1
 		for n < len(records) && !records[n-1].Last {
@@ -143,17 +183,12 @@ func topicLines(c projections.Commit, filter *topicFilter, first uint64) []topic
 		command := records[:n]
 		records = records[n:]
 		line := topicLine{Index: command[n-1].Index}
-		if line.Index < first && line.Index != newest {
+		if line.Index < first && line.Index != c.Last() {
 			continue
 		}
-		for _, e := range topicEvents(c.State, command) {
-			e.Index = line.Index
-			if e.FilterKeys == nil {
-				e.FilterKeys = []string{}
-			}
-			if filter.wants(&e) {
-				line.Events = append(line.Events, e)
-			}
+		line.Events = topicEvents(c.State, command, filter)
+		for i := range line.Events {
+			line.Events[i].Index = line.Index
 		}
 		if len(line.Events) > 0 {
 			lines = append(lines, line)
@@ -162,47 +197,56 @@ func topicLines(c projections.Commit, filter *topicFilter, first uint64) []topic
 	return lines
 }
 
-// topicEvents shows what one command changed.
-func topicEvents(s *projections.State, command []*event.Record) []topicEvent {
+// topicEvents shows what one command changed, as far as the filter wants it.
+func topicEvents(s *projections.State, command []*event.Record, filter *topicFilter) []topicEvent {
 	var list []topicEvent
 	operation := operationOf(command)
+	// Most events are not wanted, and payloads are large: they are made last.
+	add := func(e topicEvent, payload func() map[string]any) {
+		if e.FilterKeys == nil {
+			e.FilterKeys = []string{}
+		}
+		if filter.wants(&e) {
+			e.Payload = payload()
+			list = append(list, e)
+		}
+	}
 	evaluation := func(id event.ID) {
-		if e := s.Evaluation(id); e != nil {
-			list = append(list, topicEvent{
-				Topic: topicEvaluation, Type: operation, Key: id.String(), Namespace: e.Namespace, FilterKeys: []string{e.JobID},
-				Payload: map[string]any{"Evaluation": NewEvaluation(s, e, false)},
-			})
+		if e := s.Evaluation(id); e != nil && filter.wantsJob(topicEvaluation, e.Job()) {
+			add(topicEvent{Topic: topicEvaluation, Type: operation, Key: id.String(), Namespace: e.Namespace, FilterKeys: []string{e.JobID}},
+				func() map[string]any { return map[string]any{"Evaluation": NewEvaluation(s, e, false)} })
 		}
 	}
 	allocation := func(id event.ID, operation string) {
-		if a := s.Allocation(id); a != nil {
-			list = append(list, topicEvent{
-				Topic: topicAllocation, Type: operation, Key: id.String(), Namespace: a.Job.Namespace, FilterKeys: []string{a.Job.ID},
-				Payload: map[string]any{"Allocation": NewAllocation(s, a, false)},
-			})
+		if a := s.Allocation(id); a != nil && filter.wantsJob(topicAllocation, a.Job) {
+			add(topicEvent{Topic: topicAllocation, Type: operation, Key: id.String(), Namespace: a.Job.Namespace, FilterKeys: []string{a.Job.ID}},
+				func() map[string]any { return map[string]any{"Allocation": NewAllocation(s, a, false)} })
 		}
 	}
 	node := func(id event.ID, operation string) {
-		if n := s.Node(id); n != nil {
-			list = append(list, topicEvent{
-				Topic: topicNode, Type: operation, Key: id.String(),
-				Payload: map[string]any{"Node": NewNode(n)},
-			})
+		if n := s.Node(id); n != nil && filter.wantsTopic(topicNode, "") {
+			add(topicEvent{Topic: topicNode, Type: operation, Key: id.String()},
+				func() map[string]any { return map[string]any{"Node": NewNode(n)} })
 		}
+	}
+	job := func(key event.JobKey, payload func() map[string]any) {
+		add(topicEvent{Topic: topicJob, Type: operation, Key: key.ID, Namespace: key.Namespace}, payload)
 	}
 	for _, r := range command {
 		switch e := r.Event.(type) {
 		case *event.JobSubmitted:
-			payload := map[string]any{"Job": submittedJob(s, e)}
-			list = append(list, topicEvent{Topic: topicJob, Type: operation, Key: e.JobID, Namespace: e.Namespace, Payload: payload})
+			job(event.JobKey{Namespace: e.Namespace, ID: e.JobID}, func() map[string]any {
+				return map[string]any{"Job": submittedJob(s, e)}
+			})
 		case *event.JobStopped:
-			payload := map[string]any{"Deleted": e.Purge}
-			if j := s.Job(event.JobKey{Namespace: e.Namespace, ID: e.JobID}); j != nil {
-				payload["Job"] = NewJob(j)
-			} else {
-				payload["Job"] = &event.Job{ID: e.JobID, Namespace: e.Namespace, Stop: true, Status: "dead", Version: e.Version, SubmitTime: e.SubmitTime, ModifyIndex: r.Index}
-			}
-			list = append(list, topicEvent{Topic: topicJob, Type: operation, Key: e.JobID, Namespace: e.Namespace, Payload: payload})
+			key := event.JobKey{Namespace: e.Namespace, ID: e.JobID}
+			job(key, func() map[string]any {
+				shown := &event.Job{ID: e.JobID, Namespace: e.Namespace, Stop: true, Status: "dead", Version: e.Version, SubmitTime: e.SubmitTime, ModifyIndex: r.Index}
+				if j := s.Job(key); j != nil {
+					shown = NewJob(j)
+				}
+				return map[string]any{"Deleted": e.Purge, "Job": shown}
+			})
 		case *event.EvaluationCreated:
 			evaluation(e.Evaluation.ID)
 		case *event.EvaluationUnblocked:
@@ -210,15 +254,17 @@ func topicEvents(s *projections.State, command []*event.Record) []topicEvent {
 		case *event.EvaluationEnded:
 			evaluation(e.EvalID)
 		case *event.PlanCommitted:
-			for _, stop := range e.Stops {
-				allocation(stop.ID, operation)
-			}
-			for _, id := range e.InPlace {
-				allocation(id, operation)
-			}
-			for _, g := range e.Groups {
-				for _, p := range g.Placements {
-					allocation(event.AllocationID(e.EvalID, e.Basis, p.Ordinal), operation)
+			if filter.wantsJob(topicAllocation, event.JobKey{Namespace: e.Namespace, ID: e.JobID}) {
+				for _, stop := range e.Stops {
+					allocation(stop.ID, operation)
+				}
+				for _, id := range e.InPlace {
+					allocation(id, operation)
+				}
+				for _, g := range e.Groups {
+					for _, p := range g.Placements {
+						allocation(event.AllocationID(e.EvalID, e.Basis, p.Ordinal), operation)
+					}
 				}
 			}
 			evaluation(e.EvalID)
@@ -231,8 +277,10 @@ func topicEvents(s *projections.State, command []*event.Record) []topicEvent {
 		case *event.NodeStatusChanged:
 			node(e.NodeID, "NodeStreamEvent")
 		case *event.AllocationsReported:
-			for i := range e.Deltas {
-				allocation(e.Deltas[i].ID, "AllocationUpdated")
+			if filter.wantsTopic(topicAllocation, "") {
+				for i := range e.Deltas {
+					allocation(e.Deltas[i].ID, "AllocationUpdated")
+				}
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -121,29 +120,10 @@ func (q *Query) InNamespace(namespace string) bool {
 	return q.Namespace == AllNamespaces || q.Namespace == namespace
 }
 
-// Block waits while index stays at or below q.Index: until the wait is over or
-// ctx ends. changed is closed when index may have moved; it is taken before
-// index is called.
-func (q *Query) Block(ctx context.Context, changed func() <-chan struct{}, index func() uint64) error {
-	if q.Index == 0 {
-		return nil
-	}
-	wait := q.Wait + rand.N(q.Wait/waitJitterPart+1)
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	for {
-		news := changed()
-		if index() > q.Index {
-			return nil
-		}
-		select {
-		case <-news:
-		case <-timer.C:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+// WaitTimer ends the wait of a blocking query. Jitter spreads the ends of queries
+// that began together.
+func (q *Query) WaitTimer() *time.Timer {
+	return time.NewTimer(q.Wait + rand.N(q.Wait/waitJitterPart+1))
 }
 
 // ReadBody reads the body of a request, up to a limit in bytes. A longer one is
