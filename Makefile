@@ -43,7 +43,7 @@ check: ## format, vet and lint, generated files, module file
 	$(MAKE) generate
 	@git diff --exit-code --stat || { echo 'make generate changed files: commit them'; exit 1; }
 
-bench: build ## run the benchmarks; prints machine, date and commit with the figures
+bench: build ## run the micro-benchmarks and compare them with the stored baseline by ratio
 	@cmd/testdata/bench.sh '$(BENCH)'
 
 fuzz: $(SHIM) ## run every fuzzer for FUZZTIME (10s) each
