@@ -268,6 +268,11 @@ func (s *State) Allocation(id event.ID) *Allocation {
 // AllocationCount is the number of allocations.
 func (s *State) AllocationCount() int { return s.allocationCount }
 
+// JobCount and EvaluationCount are how many there are in the state, ended ones
+// included.
+func (s *State) JobCount() int        { return s.jobs.len() }
+func (s *State) EvaluationCount() int { return s.evaluations.len() }
+
 // Allocations visits all allocations in the order of their creation.
 func (s *State) Allocations() iter.Seq[*Allocation] {
 	return func(yield func(*Allocation) bool) {

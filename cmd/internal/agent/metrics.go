@@ -13,6 +13,7 @@ import (
 
 	"drover/commands"
 	"drover/eventlog/event"
+	"drover/projections"
 	"drover/projections/rest"
 	"drover/scheduler"
 )
@@ -21,6 +22,8 @@ import (
 // /v1/metrics in the form that collectors of the field read.
 type metrics struct {
 	began time.Time
+
+	state func() *projections.State
 
 	mu      sync.Mutex
 	samples map[string]*sample
@@ -39,12 +42,18 @@ const (
 	metricAppendCommands = "nomad.eventlog.append.commands"
 	metricAppendTime     = "nomad.eventlog.append.time"
 	metricDecideTime     = "nomad.eventlog.decide.time"
+	metricSchedule       = "nomad.worker.invoke_scheduler"
 	metricPlanSubmit     = "nomad.plan.submit"  // until its outcome was known
 	metricPlanPartial    = "nomad.plan.partial" // nodes that no longer fitted were left out
 	metricPlanRefused    = "nomad.plan.refused"
 )
 
 func newMetrics() *metrics { return &metrics{began: time.Now(), samples: make(map[string]*sample)} }
+
+// decided takes in how long the scheduler thought about one evaluation.
+func (m *metrics) decided(_ *event.PlanCommitted, took time.Duration) {
+	m.add(metricSchedule, float64(took)/1e6)
+}
 
 func (m *metrics) add(name string, value float64) {
 	m.mu.Lock()
@@ -134,7 +143,10 @@ func (m *metrics) show(w http.ResponseWriter, r *http.Request) error {
 	}
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
+	state := m.state()
 	for name, value := range map[string]float64{
+		"nomad.state.allocations": float64(state.AllocationCount()), "nomad.state.jobs": float64(state.JobCount()),
+		"nomad.state.evaluations": float64(state.EvaluationCount()), "nomad.state.nodes": float64(state.NodeCount()),
 		"nomad.runtime.alloc_bytes": float64(memory.Alloc), "nomad.runtime.sys_bytes": float64(memory.Sys),
 		"nomad.runtime.heap_objects": float64(memory.HeapObjects), "nomad.runtime.num_goroutines": float64(runtime.NumGoroutine()),
 		"nomad.runtime.total_gc_runs": float64(memory.NumGC), "nomad.runtime.total_gc_pause_ns": float64(memory.PauseTotalNs),

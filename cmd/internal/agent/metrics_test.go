@@ -8,12 +8,15 @@ import (
 	"time"
 
 	"drover/commands"
+	"drover/projections"
 	"drover/projections/rest"
 	"drover/scheduler"
 )
 
 func TestMetricsAddUp(t *testing.T) {
 	m := newMetrics()
+	m.state = projections.New
+	m.decided(nil, 7*time.Millisecond)
 	for _, bytes := range []int{100, 300} {
 		m.appended(commands.AppendInfo{Commands: 2, Records: 3, Bytes: bytes, Append: 4 * time.Millisecond})
 	}
@@ -35,7 +38,7 @@ func TestMetricsAddUp(t *testing.T) {
 	if s := got[metricAppendBytes]; s.Count != 2 || s.Sum != 400 || s.Min != 100 || s.Max != 300 || s.Mean != 200 || s.Stddev != 100 {
 		t.Errorf("bytes of appends: %+v", s)
 	}
-	if got[metricAppendTime].Max != 4 || got[metricPlanSubmit].Count != 3 || got[metricPlanRefused].Count != 1 || got[metricPlanPartial].Count != 1 {
+	if got[metricSchedule].Max != 7 || got[metricAppendTime].Max != 4 || got[metricPlanSubmit].Count != 3 || got[metricPlanRefused].Count != 1 || got[metricPlanPartial].Count != 1 {
 		t.Errorf("got %+v", got)
 	}
 	w = httptest.NewRecorder()

@@ -77,6 +77,7 @@ func openServer(cfg agentconfig.Config, version string, logger *slog.Logger, fac
 		}
 	}
 	s.store = projections.NewStore(state)
+	s.metrics.state = s.store.Snapshot
 	s.committer = commands.NewCommitter(commands.CommitterConfig{
 		Log: s.bridge, Store: s.store, Now: time.Now,
 		ServerName: cfg.Name + "." + cfg.Region, Version: version, ReplicaID: replicaID,
@@ -151,6 +152,7 @@ func (s *server) run(ctx context.Context) error {
 	g.run("fold", func(ctx context.Context) error { return projections.Follow(ctx, s.store, s.bridge.Tail) })
 	g.run("scheduler", (&scheduler.Workers{
 		Source: s.store, Committer: measuredPlans{planCommitter{s}, s.metrics}, Count: s.cfg.Server.NumSchedulers, Log: named(s.logger, "scheduler"),
+		Decided: s.metrics.decided,
 	}).Run)
 	g.run("reactors", s.react)
 	checkpoints := &checkpointer{

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"drover/cmd/internal/bench"
 )
@@ -23,8 +24,21 @@ func TestShapes(t *testing.T) {
 		{"c1m running", func(c *bench.Config) {
 			c.Scale, c.Running, c.NoRestart = bench.Scale{Nodes: 20, Jobs: 3, Count: 10}, true, true
 		}},
+		{"small-jobs", func(c *bench.Config) { c.Scale = bench.Scale{Nodes: 10, Jobs: 20, Count: 3} }},
+		{"submit", func(c *bench.Config) { c.Scale = bench.Scale{Nodes: 10, Jobs: 50, Clients: 10} }},
+		{"batch-churn", func(c *bench.Config) {
+			c.Scale, c.Rate, c.Duration = bench.Scale{Nodes: 10, Count: 5, Clients: 4}, 50, time.Second
+		}},
+		{"spread", func(c *bench.Config) { c.Scale = bench.Scale{Nodes: 40, Jobs: 2, Count: 20} }},
+		{"full", func(c *bench.Config) { c.Scale = bench.Scale{Nodes: 6, Jobs: 9, Count: 4} }},
+		{"wide", func(c *bench.Config) { c.Scale = bench.Scale{Nodes: 10, Jobs: 2, Count: 30} }},
+		{"drift", func(c *bench.Config) { c.Scale = bench.Scale{Nodes: 10, Jobs: 4, Count: 10} }},
+		{"watch", func(c *bench.Config) {
+			c.Scale, c.Duration = bench.Scale{Nodes: 10, Jobs: 5, Count: 3, Clients: 12}, 200*time.Millisecond
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel() // nearly all of each is waiting
 			cfg := config(t, strings.Fields(test.name)[0])
 			var table bytes.Buffer
 			cfg.Stdout, cfg.Out = &table, filepath.Join(t.TempDir(), "result.json")

@@ -25,6 +25,7 @@ type job struct {
 	placed atomic.Int32 // orders that reached their nodes
 	ran    atomic.Int32 // allocations recorded as running
 	ready  atomic.Int64 // when the last of them had reached its node
+	waits  bool         // it may be left without what it wants
 }
 
 // jobSpec says what a job is like, in the words of the API.
@@ -202,6 +203,16 @@ func each[T any](ctx context.Context, parallel int, items []T, do func(context.C
 	}
 	work.Wait()
 	return context.Cause(ctx)
+}
+
+// drain reads an answer to its end, so that its connection can be used again.
+func drain(res *http.Response) error {
+	_, err := io.Copy(io.Discard, res.Body)
+	err = errors.Join(err, res.Body.Close())
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = &statusError{res.StatusCode, res.Status}
+	}
+	return err
 }
 
 func jobPath(id string) string { return "/v1/job/" + url.PathEscape(id) }

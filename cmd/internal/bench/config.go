@@ -69,6 +69,7 @@ func (c *Config) check() (Shape, error) {
 	case c.API.Address != "" && (c.DataDir != "" || c.Keep || c.Schedulers != 0):
 		return shape, errors.New("-data-dir, -keep and -schedulers are about a server that the bench starts: leave them out, or leave out -address")
 	}
+	c.Running = c.Running || shape.working
 	if c.ProfileSeconds == 0 {
 		c.ProfileSeconds = 20
 	}
@@ -135,15 +136,11 @@ const (
 )
 
 func (s Shape) needs(c *Config) needs {
-	allocations := int64(s.allocations(c.Scale))
-	connections := c.Clients
-	if s.connections != nil {
-		connections = s.connections(c.Scale)
-	}
+	allocations := int64(s.allocations(c))
 	n := needs{
 		// Of one process: the server has the other end of each connection, so both
 		// need as many.
-		files:  uint64(filesBase + connections + c.Nodes/nodesPerConnection + 1),
+		files:  uint64(filesBase + c.Clients + c.Nodes/nodesPerConnection + 1),
 		memory: memoryBase + allocations*(serverBytesPerAllocation+benchBytesPerAllocation) + int64(c.Nodes)*memoryPerNode,
 		disk:   diskBase + allocations*diskBytesPerAllocation,
 	}

@@ -42,6 +42,7 @@ type fleet struct {
 	recorded atomic.Int64 // allocations that the servers have recorded as running
 	ended    atomic.Int64 // allocations that the servers have recorded as ended
 	stopped  atomic.Int64 // orders to stop, each counted once
+	lastEnd  atomic.Int64 // when the last of the ended was acknowledged, nanoseconds since the fleet's start
 	beats    atomic.Int64 // heartbeats that were answered
 	// troubled counts requests that had to be repeated and streams that broke; a
 	// server that is loaded should not show it.
@@ -504,7 +505,24 @@ func (n *node) acknowledged(r *event.NodeReport) {
 			continue
 		}
 		f.ended.Add(1)
+		f.lastEnd.Store(int64(at))
 	}
+}
+
+// silence ends all that a node does, at once and without a word: what the servers
+// see of a machine that has lost its power.
+func (n *node) silence() { n.silent() }
+
+// holds is how many allocations the node runs, as far as it knows.
+func (n *node) holds() (count int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, a := range n.allocs {
+		if !a.stop && !a.status.Terminal() {
+			count++
+		}
+	}
+	return count
 }
 
 // newNodeInfo makes the fingerprint of a simulated node; number makes it unique.

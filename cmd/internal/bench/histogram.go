@@ -48,6 +48,15 @@ func (h *histogram) add(d time.Duration) {
 	}
 }
 
+// reset forgets all samples.
+func (h *histogram) reset() {
+	for i := range h.buckets {
+		h.buckets[i].Store(0)
+	}
+	h.count.Store(0)
+	h.max.Store(0)
+}
+
 // at is the duration that the share p of the samples does not exceed.
 func (h *histogram) at(p float64) time.Duration {
 	total := h.count.Load()

@@ -47,6 +47,10 @@ type logFacts struct {
 	latencyByPlan histogram // a job's first record to the plan that placed an allocation of it, per allocation
 	largestRecord int
 	checkpoints   int
+	// When the first and the last node was declared down, and in how many commands.
+	firstDown, lastDown int64
+	downBatches         int
+	downBatch           event.ID
 }
 
 // mark is a moment at which so many placements stood in the log.
@@ -58,6 +62,8 @@ type mark struct {
 type ledgerJob struct {
 	groups    map[string]*ledgerGroup
 	submitted int64
+	index     uint64 // of the record that submitted it first
+	priority  int
 	placed    int
 	live      int
 	wanted    int
@@ -140,6 +146,13 @@ func (l *ledger) apply(r *event.Record, size int) {
 		}
 		if e.Status == event.NodeDown {
 			f.declaredDown[e.NodeID]++
+			if f.firstDown == 0 {
+				f.firstDown = r.Time
+			}
+			if f.lastDown = r.Time; r.CommandID != f.downBatch {
+				f.downBatch = r.CommandID
+				f.downBatches++
+			}
 		}
 	case *event.EvaluationCreated:
 		f.evals++
@@ -179,12 +192,13 @@ func (l *ledger) submitted(r *event.Record, e *event.JobSubmitted) {
 	key := event.JobKey{Namespace: e.Namespace, ID: e.JobID}
 	j := l.jobs[key]
 	if j == nil {
-		j = &ledgerJob{submitted: r.Time}
+		j = &ledgerJob{submitted: r.Time, index: r.Index}
 		l.jobs[key] = j
 		if l.facts.firstSubmit == 0 {
 			l.facts.firstSubmit = r.Time
 		}
 	}
+	j.priority = spec.Priority
 	j.groups, j.wanted, j.stopped = make(map[string]*ledgerGroup), 0, false
 	for _, g := range spec.TaskGroups {
 		j.wanted += g.Count

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"drover/eventlog/event"
 )
@@ -18,6 +19,7 @@ type order struct {
 	Desired  event.DesiredStatus
 	Client   event.ClientStatus
 	Modified uint64
+	Created  int64 // Unix nanoseconds, the server's clock: the record that placed it
 }
 
 // batch is the part of an event.OrderBatch that a simulated node acts on.
@@ -82,6 +84,8 @@ func (r *cbor) order() (o order) {
 			o.Desired = event.DesiredStatus(r.head(cborUint))
 		case 9:
 			o.Modified = r.head(cborUint)
+		case 13:
+			o.Created = r.int()
 		case 14:
 			o.Client = event.ClientStatus(r.head(cborUint))
 		default:
@@ -93,13 +97,14 @@ func (r *cbor) order() (o order) {
 
 // Major types of CBOR (RFC 8949, section 3.1).
 const (
-	cborUint  = 0
-	cborBytes = 2
-	cborText  = 3
-	cborArray = 4
-	cborMap   = 5
-	cborTag   = 6
-	cborOther = 7
+	cborUint     = 0
+	cborNegative = 1
+	cborBytes    = 2
+	cborText     = 3
+	cborArray    = 4
+	cborMap      = 5
+	cborTag      = 6
+	cborOther    = 7
 )
 
 // cbor reads definite-length CBOR off the front of data; after the first
@@ -150,6 +155,17 @@ func (r *cbor) head(major byte) uint64 {
 		return r.fail()
 	}
 	return n
+}
+
+// int reads an integer that may be negative.
+func (r *cbor) int() int64 {
+	switch major, n := r.next(); {
+	case major == cborUint && n <= math.MaxInt64:
+		return int64(n)
+	case major == cborNegative && n <= math.MaxInt64:
+		return -1 - int64(n)
+	}
+	return int64(r.fail())
 }
 
 func (r *cbor) take(n uint64) []byte {

@@ -64,7 +64,7 @@ func TestDecodeOrders(t *testing.T) {
 		for i, o := range got.Orders {
 			w := want.Orders[i]
 			if o.ID != w.ID || string(o.Job) != w.Job.ID || string(o.Group) != w.Group || o.Index != w.NameIndex || o.Desired != w.Desired ||
-				o.Client != w.ClientStatus || o.Modified != w.ModifyIndex {
+				o.Client != w.ClientStatus || o.Modified != w.ModifyIndex || o.Created != w.CreateTime {
 				t.Fatalf("order %d: got %+v of %+v", i, o, w)
 			}
 		}

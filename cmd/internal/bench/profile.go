@@ -58,25 +58,48 @@ func (r *run) profileServer(ctx context.Context) error {
 	return os.WriteFile(r.cfg.ServerCPUProfile, answer.Body, 0o644)
 }
 
-// readMetrics takes over what only the server itself can count.
-func (r *run) readMetrics(ctx context.Context) error {
+// serverMetrics is what the server counts itself, by name.
+type serverMetrics struct {
+	samples map[string]metricSample
+	gauges  map[string]float64
+}
+
+type metricSample struct {
+	Name  string
+	Count int64
+	Max   float64
+}
+
+func (r *run) metrics(ctx context.Context) (m serverMetrics, err error) {
 	var answer struct {
-		Samples []struct {
+		Gauges []struct {
 			Name  string
-			Count int64
-			Max   float64
+			Value float64
 		}
+		Samples []metricSample
 	}
 	if _, err := r.server.api.Get(ctx, "/v1/metrics", apiclient.Query{}, &answer); err != nil {
-		return fmt.Errorf("read the server's metrics: %w", err)
+		return m, fmt.Errorf("read the server's metrics: %w", err)
 	}
+	m.samples, m.gauges = make(map[string]metricSample), make(map[string]float64)
 	for _, s := range answer.Samples {
-		switch s.Name {
-		case "nomad.eventlog.append.bytes":
-			r.result.Log.LargestAppend, r.result.Log.Appends = int64(s.Max), s.Count
-		case "nomad.plan.refused":
-			r.result.Plans.Refused = s.Count
-		}
+		m.samples[s.Name] = s
 	}
+	for _, g := range answer.Gauges {
+		m.gauges[g.Name] = g.Value
+	}
+	return m, nil
+}
+
+// readMetrics takes over what only the server itself can count.
+func (r *run) readMetrics(ctx context.Context) error {
+	m, err := r.metrics(ctx)
+	if err != nil {
+		return err
+	}
+	appends := m.samples["nomad.eventlog.append.bytes"]
+	r.result.Log.LargestAppend, r.result.Log.Appends = int64(appends.Max), appends.Count
+	r.result.Plans.Refused = m.samples["nomad.plan.refused"].Count
+	r.result.Plans.SlowestDecision = m.samples["nomad.worker.invoke_scheduler"].Max
 	return nil
 }

@@ -22,17 +22,19 @@ type Result struct {
 	Seconds      float64 `json:"seconds"` // from the first registration sent to the last order, or report, of it all
 	Jobs         int     `json:"jobs_registered"`
 	JobsPerSec   float64 `json:"jobs_per_second"`
+	Registered   float64 `json:"registrations_per_second"`
 	Placements   int     `json:"placements"`
 	PerSecond    float64 `json:"placements_per_second"`
 	First        float64 `json:"first_10000_per_second,omitempty"`
 	Last         float64 `json:"last_10000_per_second,omitempty"`
 	RunPerSecond float64 `json:"running_per_second,omitempty"`
 
-	Accepted *Latency `json:"submit_to_accepted,omitempty"`
-	Planned  *Latency `json:"submit_to_planned,omitempty"` // in the log, by record times
-	Placed   *Latency `json:"submit_to_placed,omitempty"`  // at the node
-	Ran      *Latency `json:"submit_to_running,omitempty"`
-	API      *Latency `json:"get_job,omitempty"`
+	Accepted  *Latency `json:"submit_to_accepted,omitempty"`
+	Planned   *Latency `json:"submit_to_planned,omitempty"` // in the log, by record times
+	Placed    *Latency `json:"submit_to_placed,omitempty"`  // at the node
+	Delivered *Latency `json:"planned_to_placed,omitempty"` // a plan's record to the order at its node
+	Ran       *Latency `json:"submit_to_running,omitempty"`
+	API       *Latency `json:"get_job,omitempty"`
 
 	Server          ServerFigures `json:"server"`
 	BenchCPUSeconds float64       `json:"bench_cpu_seconds"`
@@ -77,12 +79,13 @@ type LogFigures struct {
 
 // PlanFigures is what became of the schedulers' plans.
 type PlanFigures struct {
-	Committed int   `json:"committed"`
-	CutDown   int   `json:"cut_down"`
-	Dropped   int   `json:"placements_dropped"`
-	Refused   int64 `json:"refused,omitempty"`
-	Blocked   int   `json:"with_a_blocked_evaluation"`
-	Failed    int   `json:"evaluations_failed"`
+	Committed       int     `json:"committed"`
+	CutDown         int     `json:"cut_down"`
+	Dropped         int     `json:"placements_dropped"`
+	Refused         int64   `json:"refused,omitempty"`
+	Blocked         int     `json:"with_a_blocked_evaluation"`
+	Failed          int     `json:"evaluations_failed"`
+	SlowestDecision float64 `json:"slowest_decision_ms"` // of a scheduler, plan or not
 }
 
 // Restart is how long the loaded server took to serve again after a kill -9.
@@ -139,6 +142,10 @@ func (res *Result) fill(r *run, books *ledger) {
 		res.First, res.Last = f.rate(0, edge), f.rate(f.placements-edge, f.placements)
 	}
 	res.Accepted, res.Planned, res.Placed = r.accepted.latency(), f.latencyByPlan.latency(), r.placed.latency()
+	res.Delivered = r.delivered.latency()
+	if took := time.Duration(r.registered.Load()) - r.begun; took > 0 {
+		res.Registered = float64(res.Jobs) / took.Seconds()
+	}
 	res.Ran, res.API = r.ran.latency(), r.sampled.latency()
 	s := &res.Server
 	s.CPUSeconds = (r.after.cpu - r.before.cpu).Seconds()
@@ -149,7 +156,7 @@ func (res *Result) fill(r *run, books *ledger) {
 		LargestAppend: res.Log.LargestAppend, Appends: res.Log.Appends, Records: f.records, Bytes: f.bytes, BytesPerPlacement: per(f.bytes, f.placements), PlanBytes: per(f.planBytes, f.placements),
 		LargestRecord: f.largestRecord, Evaluations: f.evals, Reports: f.reports,
 	}
-	res.Plans = PlanFigures{Refused: res.Plans.Refused, Committed: f.plans, CutDown: f.cutDown, Dropped: f.dropped, Blocked: f.blockedEvals, Failed: f.failedEvals}
+	res.Plans = PlanFigures{Refused: res.Plans.Refused, SlowestDecision: res.Plans.SlowestDecision, Committed: f.plans, CutDown: f.cutDown, Dropped: f.dropped, Blocked: f.blockedEvals, Failed: f.failedEvals}
 	if t := res.Restart; t != nil && t.WithoutCheckpoint > 0 {
 		t.RecordsPerSec, t.PlacementsPerSec = float64(f.records)/t.WithoutCheckpoint, float64(f.placements)/t.WithoutCheckpoint
 	}
@@ -169,13 +176,14 @@ func (res *Result) table() string {
 		rate += fmt.Sprintf(" (first 10,000: %.0f, last 10,000: %.0f)", res.First, res.Last)
 	}
 	row("placements/s", "%s", rate)
-	row("jobs/s", "%.0f", res.JobsPerSec)
+	row("jobs/s", "%.0f (registrations answered: %.0f/s)", res.JobsPerSec, res.Registered)
 	if res.RunPerSecond > 0 {
 		row("running/s", "%.0f", res.RunPerSecond)
 	}
 	row("submit to accepted", "%v", res.Accepted)
 	row("submit to planned", "%v", res.Planned)
 	row("submit to placed", "%v", res.Placed)
+	row("planned to placed", "%v", res.Delivered)
 	if res.Ran != nil {
 		row("submit to running", "%v", res.Ran)
 	}
@@ -190,7 +198,7 @@ func (res *Result) table() string {
 	row("log", "%d records, %s, %.0f bytes/placement (plans: %.0f)", l.Records, size(int64(l.Bytes)), l.BytesPerPlacement, l.PlanBytes)
 	row("appends", "%d, the largest of %s; the largest record has %s", l.Appends, size(l.LargestAppend), size(int64(l.LargestRecord)))
 	p := res.Plans
-	row("plans", "%d committed, %d cut down (%d placements), %d refused, %d evaluations failed", p.Committed, p.CutDown, p.Dropped, p.Refused, p.Failed)
+	row("plans", "%d committed, %d cut down (%d placements), %d refused, %d evaluations failed; slowest decision %s", p.Committed, p.CutDown, p.Dropped, p.Refused, p.Failed, ms(p.SlowestDecision))
 	if t := res.Restart; t != nil {
 		with := fmt.Sprintf("%.2f s with a checkpoint", t.WithCheckpoint)
 		if !t.HadCheckpoint {

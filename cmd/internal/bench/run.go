@@ -35,16 +35,22 @@ type run struct {
 	list []*job // in the order of their definition
 
 	// What the load showed, by the bench's own clock.
-	accepted histogram // a registration sent to its answer
-	placed   histogram // a registration sent to an order at its node, per allocation
-	ran      histogram // a registration sent to the record that it runs, per allocation
-	sampled  histogram // GET of a job
-	begun    time.Duration
-	finished atomic.Int64 // when the last order, or report, came in
-	asked    atomic.Int64 // registrations answered
+	accepted   histogram // a registration sent to its answer
+	placed     histogram // a registration sent to an order at its node, per allocation
+	delivered  histogram // the record of a plan to an order at its node, per allocation
+	ran        histogram // a registration sent to the record that it runs, per allocation
+	sampled    histogram // GET of a job
+	begun      time.Duration
+	finished   atomic.Int64 // when the last order, or report, came in
+	asked      atomic.Int64 // registrations answered
+	registered atomic.Int64 // when the last of them was
+
+	finishedOrders atomic.Int64 // when the last order came in
+	late           atomic.Int64 // registrations of batch-churn that went out late
+	queue          []*job       // of full: the jobs that wait
+	lost           int          // of drift: allocations on nodes that fell silent
 
 	before, after usage
-	peak          atomic.Int64
 	meter         *meter
 	expectDown    map[event.ID]bool // nodes that the shape silenced
 }
@@ -135,6 +141,14 @@ func (r *run) all(ctx context.Context) (err error) {
 		return err
 	}
 	r.result.fill(r, books)
+	if r.queue != nil {
+		early, placed := outOfOrder(r.queue, books)
+		r.result.figure("queued tasks placed", float64(placed), "")
+		r.result.figure("of which out of order", float64(early), "")
+	}
+	if len(r.expectDown) > 0 {
+		r.recovered(books)
+	}
 	r.result.Check = r.judge(books, counts)
 	if !r.server.child() {
 		r.cleanUp(ctx)
@@ -152,7 +166,7 @@ func (r *run) startServer(ctx context.Context) (err error) {
 	if schedulers == 0 {
 		schedulers = runtime.NumCPU()
 	}
-	if r.server, err = newChild(r.cfg.Program, r.dir, schedulers); err != nil {
+	if r.server, err = newChild(r.cfg.Program, r.dir, schedulers, r.shape.quick); err != nil {
 		return err
 	}
 	r.show.phase("start the server", nil)
@@ -165,8 +179,11 @@ func (r *run) startServer(ctx context.Context) (err error) {
 // nodeSize is what a node needs to hold its share of the allocations, with some
 // to spare.
 func (r *run) nodeSize() nodeSize {
-	share := int64(r.shape.allocations(r.scale)+r.scale.Nodes-1) / int64(r.scale.Nodes)
+	share := int64(r.shape.allocations(&r.cfg)+r.scale.Nodes-1) / int64(r.scale.Nodes)
 	share = max(share+(share*sparePercent+99)/100, 2)
+	if r.shape.slots != nil {
+		share = int64(r.shape.slots(&r.cfg))
+	}
 	return nodeSize{run: r.id, mhz: share * taskMHz, mb: share * taskMB, diskMB: share * taskDiskMB}
 }
 
@@ -195,10 +212,12 @@ func (r *run) orderCame(_ *node, o *order, at time.Duration) *job {
 		return nil
 	}
 	r.placed.add(at - time.Duration(j.sent.Load()))
+	r.delivered.add(time.Since(time.Unix(0, o.Created)))
 	if int(j.placed.Add(1)) == j.want {
 		j.ready.Store(int64(at))
 	}
-	r.cameIn(at)
+	latest(&r.finishedOrders, at)
+	latest(&r.finished, at)
 	return j
 }
 
@@ -208,13 +227,14 @@ func (r *run) allocationRan(a *running, at time.Duration) {
 	}
 	r.ran.add(at - time.Duration(a.job.sent.Load()))
 	a.job.ran.Add(1)
-	r.cameIn(at)
+	latest(&r.finished, at)
 }
 
-func (r *run) cameIn(at time.Duration) {
+// latest moves a moment forward.
+func latest(moment *atomic.Int64, at time.Duration) {
 	for {
-		was := r.finished.Load()
-		if int64(at) <= was || r.finished.CompareAndSwap(was, int64(at)) {
+		was := moment.Load()
+		if int64(at) <= was || moment.CompareAndSwap(was, int64(at)) {
 			return
 		}
 	}
@@ -248,7 +268,9 @@ func (r *run) register(ctx context.Context, j *job) error {
 	if err := r.clients.register(ctx, j.body); err != nil {
 		return fmt.Errorf("register job %s: %w", j.id, err)
 	}
-	r.accepted.add(r.now() - at)
+	answered := r.now()
+	r.accepted.add(answered - at)
+	r.registered.Store(int64(answered))
 	r.asked.Add(1)
 	return nil
 }

@@ -33,11 +33,15 @@ type server struct {
 }
 
 // newChild prepares a server of its own below dir; nothing runs yet.
-func newChild(program, dir string, schedulers int) (*server, error) {
+func newChild(program, dir string, schedulers int, quick bool) (*server, error) {
 	s := &server{program: program, dir: dir}
 	ports, err := freePorts(4)
 	if err != nil {
 		return nil, err
+	}
+	heartbeats := ""
+	if quick {
+		heartbeats = "  min_heartbeat_ttl = \"1s\"\n  heartbeat_grace = \"2s\"\n"
 	}
 	text := fmt.Sprintf(`# The server of one run of drover bench.
 name              = "bench"
@@ -63,8 +67,8 @@ server {
   enabled          = true
   bootstrap_expect = 1
   num_schedulers   = %d
-}
-`, s.dataDir(), filepath.Join(dir, "server.log"), ports[0], ports[1], ports[2], ports[3], schedulers)
+%s}
+`, s.dataDir(), filepath.Join(dir, "server.log"), ports[0], ports[1], ports[2], ports[3], schedulers, heartbeats)
 	file := filepath.Join(dir, "server.hcl")
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		return nil, err

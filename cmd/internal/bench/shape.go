@@ -16,11 +16,19 @@ type Shape struct {
 	Default       Scale
 
 	// allocations is how many live at once, which sizes the nodes and the needs.
-	allocations func(Scale) int
-	// connections is how many the bench's API clients open; nil: as many as there
-	// are clients.
-	connections func(Scale) int
-	// prepare changes what is built from it before anything starts; may be nil.
+	allocations func(*Config) int
+	// slots is how many allocations a node has room for; nil: its share of all,
+	// and some to spare.
+	slots func(*Config) int
+	// quick asks the server for short heartbeats, as far as the number of nodes
+	// allows: the shape waits for them to be missed.
+	quick bool
+	// working makes nodes report their tasks as running, asked or not.
+	working bool
+	// moving says that allocations come and go by themselves, so that a job's
+	// count says nothing at any one moment.
+	moving bool
+	// prepare sets what nodes do before any is there; may be nil.
 	prepare func(*run)
 	load    func(context.Context, *run) error
 }
@@ -46,11 +54,11 @@ func (s Scale) or(d Scale) Scale {
 	return s
 }
 
-func jobsTimesCount(s Scale) int { return s.Jobs * s.Count }
+func jobsTimesCount(c *Config) int { return c.Jobs * c.Count }
 
 // Shapes are all there are, in the order of the help text.
 func Shapes() []Shape {
-	return []Shape{c1m}
+	return []Shape{c1m, smallJobs, submit, batchChurn, spreadShape, full, wide, drift, watch}
 }
 
 func findShape(name string) (Shape, error) {
