@@ -1,8 +1,10 @@
 package projections
 
 import (
+	"encoding/binary"
 	"iter"
 	"maps"
+	"math/bits"
 	"slices"
 
 	"drover/eventlog/event"
@@ -28,6 +30,12 @@ type FleetRow struct {
 	// a node, unique attributes and room apart, it asks once per class.
 	Class       uint32
 	Schedulable bool
+	Draw        uint64 // DrawOf its ID
+}
+
+// DrawOf folds a node's ID into the number that it brings into draws among nodes.
+func DrawOf(id event.ID) uint64 {
+	return binary.BigEndian.Uint64(id[:8]) ^ bits.RotateLeft64(binary.BigEndian.Uint64(id[8:]), 32)
 }
 
 // Fleet is the nodes in flat rows.
@@ -193,7 +201,7 @@ func (s *State) updateFleet() {
 		n.dirty = false
 		s.fleet.set(s.owner, uint64(n.slot), FleetRow{
 			Node: n, Free: n.Available.Minus(n.Used), AvailCPU: n.Available.CPU, AvailMemoryMB: n.Available.MemoryMB,
-			Class: n.class, Schedulable: n.Schedulable(),
+			Class: n.class, Schedulable: n.Schedulable(), Draw: DrawOf(n.Info.ID),
 		})
 	}
 	s.touched = s.touched[:0]

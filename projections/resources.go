@@ -126,15 +126,22 @@ func (r *Room) Fits(ask *Ask, ports []uint16) (dimension string, ok bool) {
 			return fmt.Sprintf("network: reserved port collision %s=%d", p.Label, value), false
 		}
 	}
+	dimension = ask.Exceeds(r.Free)
+	return dimension, dimension == ""
+}
+
+// Exceeds says which dimension of free room the ask exceeds, ports apart; "" if
+// none.
+func (a *Ask) Exceeds(free Resources) (dimension string) {
 	switch {
-	case ask.CPU > r.Free.CPU:
-		return DimensionCPU, false
-	case ask.MemoryMB > r.Free.MemoryMB:
-		return DimensionMemory, false
-	case ask.DiskMB > r.Free.DiskMB:
-		return DimensionDisk, false
+	case a.CPU > free.CPU:
+		return DimensionCPU
+	case a.MemoryMB > free.MemoryMB:
+		return DimensionMemory
+	case a.DiskMB > free.DiskMB:
+		return DimensionDisk
 	}
-	return "", true
+	return ""
 }
 
 // Take holds the room of one more allocation with these host ports.

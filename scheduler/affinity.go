@@ -4,45 +4,48 @@ import (
 	"drover/eventlog/event"
 )
 
-// weighted is an affinity made ready to be checked on many nodes.
+// affinities are those of a group, its job and its tasks, made ready to be
+// checked on many nodes.
+type affinities struct {
+	list    []weighted
+	total   int64 // of all weights; 0 when there are none
+	escapes bool  // nodes of one computed class may differ in it
+}
+
 type weighted struct {
 	condition condition
 	weight    int64
 }
 
-func newWeighted(lists ...[]event.Affinity) (list []weighted, total int64) {
-	for _, affinities := range lists {
-		for _, a := range affinities {
-			list = append(list, weighted{
-				newCondition(event.Constraint{LTarget: a.LTarget, RTarget: a.RTarget, Operand: a.Operand}), int64(a.Weight),
-			})
-			total += max(int64(a.Weight), -int64(a.Weight))
+func newAffinities(job *event.Job, group *event.TaskGroup) affinities {
+	var made affinities
+	add := func(list []event.Affinity) {
+		for _, a := range list {
+			c := newCondition(event.Constraint{LTarget: a.LTarget, RTarget: a.RTarget, Operand: a.Operand})
+			made.list = append(made.list, weighted{c, int64(a.Weight)})
+			made.total += max(int64(a.Weight), -int64(a.Weight))
+			made.escapes = made.escapes || c.escapes()
 		}
 	}
-	return list, total
+	add(job.Affinities)
+	add(group.Affinities)
+	for _, t := range group.Tasks {
+		add(t.Affinities)
+	}
+	return made
 }
 
-// affinityScores ranks every eligible candidate by the affinities of its job,
-// group and tasks: the weights of those that it matches over the sum of all
-// weights. It is nil when there are none.
-func affinityScores(job *event.Job, g *groupPlacer, f *fleet) []event.Score {
-	lists := [][]event.Affinity{job.Affinities, g.changes.group.Affinities}
-	for _, t := range g.changes.group.Tasks {
-		lists = append(lists, t.Affinities)
+// score ranks a node: the weights of those that it matches over the sum of all
+// weights.
+func (a *affinities) score(n *event.Node) event.Score {
+	if a.total == 0 {
+		return 0
 	}
-	list, total := newWeighted(lists...)
-	if total == 0 {
-		return nil
-	}
-	scores := make([]event.Score, len(f.nodes))
-	for _, i := range g.eligible {
-		var matched int64
-		for k := range list {
-			if list[k].condition.met(f.nodes[i].info()) {
-				matched += list[k].weight
-			}
+	var matched int64
+	for i := range a.list {
+		if a.list[i].condition.met(n) {
+			matched += a.list[i].weight
 		}
-		scores[i] = event.Score(matched * event.ScoreScale / total)
 	}
-	return scores
+	return event.Score(matched * event.ScoreScale / a.total)
 }

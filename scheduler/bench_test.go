@@ -28,11 +28,43 @@ func BenchmarkSchedule(b *testing.B) {
 			}
 			c.submit(bench.job)
 			eval := c.evaluate(bench.job.ID, event.TriggerJobRegister)
+			scheduler := new(Scheduler)
 			b.ReportAllocs()
-			b.ResetTimer()
 			placed := 0
 			for b.Loop() {
-				placed += len(Schedule(c.state, eval).Groups[0].Placements)
+				placed += len(scheduler.Schedule(c.state, eval).Groups[0].Placements)
+			}
+			b.ReportMetric(float64(placed)/b.Elapsed().Seconds(), "placements/s")
+		})
+	}
+}
+
+// BenchmarkScheduleSpread decides one evaluation of a job with spread and affinity.
+func BenchmarkScheduleSpread(b *testing.B) {
+	for _, bench := range []struct{ name, attribute string }{
+		{"racks", "${meta.rack}"}, {"unique", "${node.unique.id}"},
+	} {
+		job := newJob("web", 1000, 100, 64)
+		job.Spreads = []event.Spread{
+			{Attribute: bench.attribute, Weight: 50},
+			{Attribute: "${node.datacenter}", Weight: 50, SpreadTarget: []event.SpreadTarget{{Value: "dc1", Percent: 60}, {Value: "dc2", Percent: 40}}},
+		}
+		job.Affinities = []event.Affinity{{LTarget: "${meta.size}", Operand: "=", RTarget: "3", Weight: 50}}
+		b.Run(bench.name+" on 10000", func(b *testing.B) {
+			c := newCluster(b)
+			for i := range 10000 {
+				c.addNode(newNode(fmt.Sprintf("n%05d", i), int64(4000*(1+i%4)), int64(8192*(1+i%4)), func(n *event.Node) {
+					n.Meta["size"], n.Meta["rack"] = fmt.Sprint(i%4), fmt.Sprint(i/4%40)
+					n.Datacenter = fmt.Sprintf("dc%d", 1+i/160%2)
+				}))
+			}
+			c.submit(job)
+			eval := c.evaluate(job.ID, event.TriggerJobRegister)
+			scheduler := new(Scheduler)
+			b.ReportAllocs()
+			placed := 0
+			for b.Loop() {
+				placed += len(scheduler.Schedule(c.state, eval).Groups[0].Placements)
 			}
 			b.ReportMetric(float64(placed)/b.Elapsed().Seconds(), "placements/s")
 		})

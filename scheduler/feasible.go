@@ -95,46 +95,44 @@ func (c *conditions) check(n *event.Node, class int) (text string, unmet bool) {
 	return text, unmet
 }
 
-// propertyLimit is a distinct_property constraint with the live allocations
-// counted by the property's value.
+// propertyLimit is a distinct_property constraint.
 type propertyLimit struct {
-	text   string
-	target target
-	limit  int
-	used   map[string]int
+	tally
+	text  string
+	limit int32
 }
 
-func (l *propertyLimit) filter(n *event.Node) string {
-	value, ok := l.target.resolve(n)
-	if !ok {
+// closed reports whether no further allocation may go where the property has
+// the value.
+func (l *propertyLimit) closed(value int32) bool {
+	return value == noValue || l.count(value) >= l.limit
+}
+
+// explain says why a node with the value is filtered; "" when it is not.
+func (l *propertyLimit) explain(value int32) string {
+	switch {
+	case value == noValue:
 		return fmt.Sprintf("missing property %q", l.text)
-	}
-	if used := l.used[value]; used >= l.limit {
-		return fmt.Sprintf("distinct_property: %s=%s used by %d allocs", l.text, value, used)
+	case l.closed(value):
+		return fmt.Sprintf("distinct_property: %s=%s used by %d allocs", l.text, l.names[value], l.count(value))
 	}
 	return ""
 }
 
-func (l *propertyLimit) count(n *event.Node, by int) {
-	if value, ok := l.target.resolve(n); ok {
-		l.used[value] += by
-	}
-}
-
 // distinct gathers the constraints of one list that are about where the other
 // allocations are.
-func distinct(list []event.Constraint) (hosts bool, limits []*propertyLimit) {
+func (r *jobRules) distinct(list []event.Constraint) (hosts bool, limits []*propertyLimit) {
 	for _, c := range list {
 		switch c.Operand {
 		case distinctHosts:
 			on, err := strconv.ParseBool(c.RTarget)
 			hosts = hosts || on || err != nil
 		case distinctProperty:
-			limit, err := strconv.Atoi(c.RTarget)
+			limit, err := strconv.ParseInt(c.RTarget, 10, 32)
 			if err != nil || limit < 1 {
 				limit = 1
 			}
-			limits = append(limits, &propertyLimit{text: c.LTarget, target: parseTarget(c.LTarget), limit: limit, used: make(map[string]int)})
+			limits = append(limits, &propertyLimit{tally: tally{values: r.valuesOf(c.LTarget)}, text: c.LTarget, limit: int32(limit)})
 		}
 	}
 	return hosts, limits
@@ -147,12 +145,26 @@ type jobRules struct {
 	conditions    *conditions
 	distinctHosts bool
 	limits        []*propertyLimit
+	attributes    map[string]*values // that allocations are counted by
 }
 
 func newJobRules(job *event.Job) *jobRules {
-	r := &jobRules{datacenters: job.Datacenters, pool: poolOf(job.NodePool), conditions: newConditions(job.Constraints)}
-	r.distinctHosts, r.limits = distinct(job.Constraints)
+	r := &jobRules{
+		datacenters: job.Datacenters, pool: poolOf(job.NodePool), conditions: newConditions(job.Constraints),
+		attributes: make(map[string]*values),
+	}
+	r.distinctHosts, r.limits = r.distinct(job.Constraints)
 	return r
+}
+
+// valuesOf numbers the values of an attribute, the same for all who count by it.
+func (r *jobRules) valuesOf(attribute string) *values {
+	v := r.attributes[attribute]
+	if v == nil {
+		v = newValues(attribute)
+		r.attributes[attribute] = v
+	}
+	return v
 }
 
 // groupRules is what a group demands beyond that.
@@ -175,7 +187,7 @@ func newGroupRules(job *jobRules, group *event.TaskGroup) *groupRules {
 		}
 	}
 	r.conditions = newConditions(lists...)
-	r.distinctHosts, r.limits = distinct(group.Constraints)
+	r.distinctHosts, r.limits = job.distinct(group.Constraints)
 	return r
 }
 
@@ -183,12 +195,14 @@ func newGroupRules(job *jobRules, group *event.TaskGroup) *groupRules {
 func (r *groupRules) escapes() bool { return r.job.conditions.escapes || r.conditions.escapes }
 
 // filter says why the group cannot run on the node, whatever else runs there; ""
-// if it can. class is a small number for the node's computed class, or -1.
+// if it can. class is a small number for the node's computed class, or -1. Of the
+// nodes of one class the first is filtered by the constraint that it does not
+// meet, the others by their class; which of them comes first makes no difference.
 //
 // What a node says of drivers, networks and volumes is no part of its computed
-// class and is looked at node by node.
+// class.
 func (r *groupRules) filter(n *event.Node, class int) string {
-	if r.job.conditions.known(class) == verdictUnmet || r.conditions.known(class) == verdictUnmet {
+	if r.job.conditions.known(class) == verdictUnmet {
 		return filteredClass
 	}
 	if text, unmet := r.job.conditions.check(n, class); unmet {
@@ -196,6 +210,9 @@ func (r *groupRules) filter(n *event.Node, class int) string {
 	}
 	if !r.hasDrivers(n) {
 		return filteredDrivers
+	}
+	if r.conditions.known(class) == verdictUnmet {
+		return filteredClass
 	}
 	if text, unmet := r.conditions.check(n, class); unmet {
 		return text

@@ -1,87 +1,112 @@
 package scheduler
 
 import (
-	"slices"
-
 	"drover/eventlog/event"
 	"drover/projections"
 )
 
-// fleet is the nodes that a job may use, in flat arrays, as this decision leaves
-// them so far.
+// fleet is all nodes as a decision finds them, and which of them the job may use.
 type fleet struct {
-	nodes     []candidate // by node ID
-	classes   []string    // computed classes, in the order of their first node
+	state     *projections.State
+	rows      projections.Fleet
+	pages     []page
+	seed      uint64
+	classes   []fleetClass // by feasibility class
+	computed  []string     // computed classes of candidates
+	evaluated int          // candidates: schedulable nodes of the job's pool and data centers
 	pool      string
 	inPool    int
 	available map[string]int // ready nodes of the pool by data center
 }
 
-// candidate is one node and what the decision has done to it.
-type candidate struct {
-	room     projections.Room
-	tie      uint64
-	class    int32 // position in fleet.classes, -1 for none
-	planNode int32 // position in the plan's list of nodes, -1 when nothing is placed here
-	live     int32 // live allocations of the job here, planned ones included and stopped ones not
+// page is some rows of the fleet.
+type page struct {
+	first int32 // slot of the first row
+	rows  []projections.FleetRow
 }
 
-func (c *candidate) info() *event.Node { return c.room.Node.Info }
+// fleetClass is the schedulable nodes of one feasibility class.
+type fleetClass struct {
+	nodes    int
+	member   *event.Node // any of them
+	computed int32       // position in fleet.computed, -1 for none
+	covered  bool        // by the job's pool and data centers
+}
 
-func newFleet(s *projections.State, rules *jobRules, seed uint64) *fleet {
-	f := &fleet{pool: rules.pool, available: make(map[string]int)}
+// load looks over the fleet of a state for a job. It uses the memory of the one
+// before.
+func (f *fleet) load(s *projections.State, rules *jobRules, seed uint64) {
+	rows := s.Fleet()
+	*f = fleet{
+		state: s, rows: rows, seed: seed, pool: rules.pool, available: make(map[string]int),
+		pages: f.pages[:0], classes: resize(f.classes, rows.Classes()),
+	}
+	clear(f.classes)
+	for first, rows := range rows.Pages() {
+		f.pages = append(f.pages, page{int32(first), rows})
+		for i := range rows {
+			row := &rows[i]
+			if !row.Schedulable {
+				continue
+			}
+			c := &f.classes[row.Class]
+			if c.nodes == 0 {
+				c.member = row.Node.Info
+			}
+			c.nodes++
+		}
+	}
+	f.cover(rules)
+}
+
+// forget lets go of what belongs to the state.
+func (f *fleet) forget() {
+	clear(f.pages)
+	clear(f.classes)
+	*f = fleet{pages: f.pages[:0], classes: f.classes[:0]}
+}
+
+// cover finds the classes that the job may use at all, and counts their nodes.
+func (f *fleet) cover(rules *jobRules) {
 	for _, pattern := range rules.datacenters {
 		f.available[pattern] = 0 // stays if no node is there, so that the explanation can say so
 	}
-	f.nodes = make([]candidate, 0, s.NodeCount())
 	numbers := make(map[string]int32)
-	byDatacenter := make(map[string]int)
-	for n := range s.Nodes() {
-		if !n.Schedulable() {
+	for i := range f.classes {
+		c := &f.classes[i]
+		if c.nodes == 0 {
 			continue
 		}
-		if rules.pool != allPools && poolOf(n.Info.NodePool) != rules.pool {
+		pool, datacenter := rules.covers(c.member)
+		if !pool {
 			continue
 		}
-		f.inPool++
-		count, known := byDatacenter[n.Info.Datacenter]
-		if !known && !rules.coversDatacenter(n.Info.Datacenter) {
-			count = -1
-		}
-		if count < 0 {
-			byDatacenter[n.Info.Datacenter] = -1
+		f.inPool += c.nodes
+		if !datacenter {
 			continue
 		}
-		byDatacenter[n.Info.Datacenter] = count + 1
-		class := int32(-1)
-		if name := n.Info.ComputedClass; name != "" {
+		c.covered, c.computed = true, -1
+		f.evaluated += c.nodes
+		f.available[c.member.Datacenter] += c.nodes
+		if name := c.member.ComputedClass; name != "" {
 			number, known := numbers[name]
 			if !known {
-				number = int32(len(f.classes))
+				number = int32(len(f.computed))
 				numbers[name] = number
-				f.classes = append(f.classes, name)
+				f.computed = append(f.computed, name)
 			}
-			class = number
-		}
-		f.nodes = append(f.nodes, candidate{
-			room: projections.RoomOn(n), tie: tieOf(seed, n.Info.ID), class: class, planNode: -1,
-		})
-	}
-	for name, count := range byDatacenter {
-		if count > 0 {
-			f.available[name] = count
+			c.computed = number
 		}
 	}
 	for _, pattern := range rules.datacenters {
-		if f.available[pattern] == 0 && f.covered(pattern) {
+		if f.available[pattern] == 0 && f.covers(pattern) {
 			delete(f.available, pattern) // a pattern that matches data centers is no name of one
 		}
 	}
-	return f
 }
 
-// covered reports whether the pattern matches a data center that has nodes.
-func (f *fleet) covered(pattern string) bool {
+// covers reports whether the pattern matches a data center that has nodes.
+func (f *fleet) covers(pattern string) bool {
 	for name, count := range f.available {
 		if count > 0 && matchGlob(pattern, name) {
 			return true
@@ -90,29 +115,41 @@ func (f *fleet) covered(pattern string) bool {
 	return false
 }
 
-// find is the position of a node, or -1 when it is not a candidate.
-func (f *fleet) find(id event.ID) int {
-	i, ok := slices.BinarySearchFunc(f.nodes, id, func(c candidate, id event.ID) int { return c.info().ID.Compare(id) })
-	if !ok {
-		return -1
+// find is the slot of a node, or -1 when there is no such node.
+func (f *fleet) find(id event.ID) int32 {
+	if n := f.state.Node(id); n != nil {
+		return int32(n.Slot())
 	}
-	return i
+	return -1
+}
+
+func (f *fleet) node(slot int32) *projections.Node { return f.rows.Row(int(slot)).Node }
+
+// tie is the place of a node among nodes of the same score, lowest first.
+func (f *fleet) tie(row *projections.FleetRow) uint64 { return mix(f.seed, row.Draw) }
+
+// tieAt is tie for a slot.
+func (f *fleet) tieAt(slot int32) uint64 { return mix(f.seed, f.rows.Row(int(slot)).Draw) }
+
+// earlier orders nodes by ID, for the case that the seed does not tell them apart.
+func (f *fleet) earlier(a, b int32) bool {
+	return f.node(a).Info.ID.Compare(f.node(b).Info.ID) < 0
 }
 
 // eligibility says, for groups that could not be placed, which computed classes
 // could run one of them. Classes of nodes outside the job's pool or data centers
 // cannot, since both are part of a class; classes of nodes that are not ready
 // were never seen.
-func eligibility(s *projections.State, f *fleet, failed []*groupPlacer) (classes map[string]bool, escaped bool) {
+func eligibility(f *fleet, failed []*groupPlacer) (classes map[string]bool, escaped bool) {
 	classes = make(map[string]bool)
-	for n := range s.Nodes() {
-		if class := n.Info.ComputedClass; class != "" && n.Schedulable() {
-			classes[class] = false
+	for i := range f.classes {
+		if c := &f.classes[i]; c.nodes > 0 && c.member.ComputedClass != "" {
+			classes[c.member.ComputedClass] = false
 		}
 	}
 	for _, g := range failed {
 		escaped = escaped || g.rules.escapes()
-		for number, class := range f.classes {
+		for number, class := range f.computed {
 			if g.rules.job.conditions.known(number) != verdictUnmet && g.rules.conditions.known(number) != verdictUnmet {
 				classes[class] = true
 			}

@@ -39,6 +39,9 @@ func TestScenarios(t *testing.T) {
 				id := d.CmdArgs[0].Key
 				plan := c.schedule(id)
 				c.checkSound()
+				if d.HasArg("scores") {
+					return c.renderPlan(plan) + renderScores(plan)
+				}
 				if d.HasArg("classes") {
 					return c.renderPlan(plan) + renderClasses(plan)
 				}
@@ -190,6 +193,8 @@ func parseJob(d *datadriven.TestData) *event.Job {
 			switch word {
 			case "group-constraint":
 				g.Constraints = append(g.Constraints, parseConstraint(rest))
+			case "group-spread":
+				g.Spreads = append(g.Spreads, parseSpread(strings.Fields(rest)))
 			case "task-constraint":
 				g.Tasks[0].Constraints = append(g.Tasks[0].Constraints, parseConstraint(rest))
 			case "port":
@@ -231,6 +236,8 @@ func parseJob(d *datadriven.TestData) *event.Job {
 		case "affinity":
 			weight, _ := strconv.Atoi(fields[3])
 			job.Affinities = append(job.Affinities, event.Affinity{LTarget: fields[0], Operand: fields[1], RTarget: fields[2], Weight: int8(weight)})
+		case "spread":
+			job.Spreads = append(job.Spreads, parseSpread(fields))
 		case "datacenters":
 			job.Datacenters = fields
 		case "pool":
@@ -240,6 +247,18 @@ func parseJob(d *datadriven.TestData) *event.Job {
 		}
 	}
 	return job
+}
+
+// parseSpread reads "attribute weight value:percent...".
+func parseSpread(fields []string) event.Spread {
+	weight, _ := strconv.Atoi(fields[1])
+	block := event.Spread{Attribute: fields[0], Weight: int8(weight)}
+	for _, target := range fields[2:] {
+		value, percent, _ := strings.Cut(target, ":")
+		n, _ := strconv.Atoi(percent)
+		block.SpreadTarget = append(block.SpreadTarget, event.SpreadTarget{Value: value, Percent: uint8(n)})
+	}
+	return block
 }
 
 func parseConstraint(text string) event.Constraint {
@@ -291,6 +310,21 @@ func (c *cluster) renderPlan(p *event.PlanCommitted) string {
 		}
 	}
 	fmt.Fprintf(&b, "%v\n", p.Outcome)
+	return b.String()
+}
+
+// renderScores says how the best nodes for each group's first placement ranked.
+func renderScores(p *event.PlanCommitted) string {
+	var b strings.Builder
+	for _, g := range p.Groups {
+		for _, node := range g.Metric.ScoreMetaData {
+			fmt.Fprintf(&b, "%s on %s:", g.Name, nodeName(node.NodeID))
+			for _, scorer := range slices.Sorted(maps.Keys(node.Scores)) {
+				fmt.Fprintf(&b, " %s=%s", scorer, scoreText(node.Scores[scorer]))
+			}
+			fmt.Fprintf(&b, " mean=%s\n", scoreText(node.NormScore))
+		}
+	}
 	return b.String()
 }
 

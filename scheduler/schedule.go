@@ -17,12 +17,36 @@ func Supports(jobType string) bool {
 	return jobType == event.JobTypeService || jobType == event.JobTypeBatch
 }
 
+// Scheduler makes decisions, one after the other. What one leaves behind is memory
+// for the next, never knowledge: a decision follows from state and evaluation
+// alone. The zero value is ready.
+type Scheduler struct{ scratch scratch }
+
+// scratch is memory that decisions use one after the other.
+type scratch struct {
+	fleet    fleet
+	sites    sites
+	ranking  ranking
+	combos   *combos
+	views    []view // by feasibility class; of verdictUnknown, nodes have their own
+	ownViews []view // by slot
+	list     []int32
+	tight    []tightness // by feasibility class
+	best     []ranked
+	inHand   *groupPlacer
+}
+
+// Schedule decides by a scheduler of its own.
+func Schedule(s *projections.State, eval *event.Evaluation) *event.PlanCommitted {
+	return new(Scheduler).Schedule(s, eval)
+}
+
 // Schedule decides what must happen to a job's allocations. The plan is a
 // proposal on the state s: the committer checks it against the head. An outcome of
 // pending says that it is the first part of a decision too large for one plan.
 //
 // It panics for a job of a type that it does not support; see Supports.
-func Schedule(s *projections.State, eval *event.Evaluation) *event.PlanCommitted {
+func (d *Scheduler) Schedule(s *projections.State, eval *event.Evaluation) *event.PlanCommitted {
 	key := eval.Job()
 	plan := &event.PlanCommitted{
 		EvalID: eval.ID, Namespace: key.Namespace, JobID: key.ID,
@@ -54,7 +78,7 @@ func Schedule(s *projections.State, eval *event.Evaluation) *event.PlanCommitted
 	}
 	budget.cut(changes)
 	stopAll(plan, changes)
-	place(s, job, rules, plan, changes, budget)
+	d.scratch.place(s, job, rules, plan, changes, budget)
 	budget.close(plan)
 	return plan
 }
@@ -79,7 +103,7 @@ func stopAll(plan *event.PlanCommitted, changes []*groupChanges) {
 }
 
 // place finds nodes: for what must be replaced first, then for what is missing.
-func place(s *projections.State, job *projections.Job, rules *jobRules, plan *event.PlanCommitted, changes []*groupChanges, budget *budget) {
+func (d *scratch) place(s *projections.State, job *projections.Job, rules *jobRules, plan *event.PlanCommitted, changes []*groupChanges, budget *budget) {
 	spec := job.Spec.Job
 	plan.Queued = make(map[string]int, len(spec.TaskGroups))
 	wanted := 0
@@ -92,25 +116,19 @@ func place(s *projections.State, job *projections.Job, rules *jobRules, plan *ev
 	if wanted == 0 {
 		return
 	}
-	p := &placer{state: s, job: spec, plan: plan, budget: budget, rules: rules, fleet: newFleet(s, rules, plan.Seed)}
+	p := &placer{state: s, job: spec, plan: plan, budget: budget, rules: rules, scratch: d}
+	d.begin(s, rules, plan.Seed)
+	defer d.forget()
 	for _, g := range changes {
 		if g.group == nil {
 			continue
 		}
-		placing := &groupPlacer{
-			changes: g, rules: newGroupRules(rules, g.group), ask: job.Spec.Ask(g.name),
-			live: make([]int32, len(p.fleet.nodes)),
-		}
-		placing.planned.Name = g.name
-		placing.dynamic = countDynamic(placing.ask)
-		placing.bytes = placementBytes + portBytes*len(placing.ask.Ports)
-		for _, t := range g.group.Tasks {
-			placing.cores = placing.cores || t.Resources.Cores > 0
-		}
+		placing := newGroupPlacer(job, rules, g)
 		p.groups = append(p.groups, placing)
+		p.takeUp(placing)
 		for _, a := range g.present {
 			if a.Live() {
-				p.present(placing, a.NodeID, +1)
+				p.count(placing, a.NodeID, +1)
 			}
 		}
 	}
@@ -136,7 +154,7 @@ func place(s *projections.State, job *projections.Job, rules *jobRules, plan *ev
 		}
 	}
 	if len(failed) > 0 {
-		plan.ClassEligibility, plan.EscapedComputedClass = eligibility(s, p.fleet, failed)
+		plan.ClassEligibility, plan.EscapedComputedClass = eligibility(&p.fleet, failed)
 	}
 	for _, g := range p.groups {
 		plan.Queued[g.changes.name] += g.queued
@@ -147,6 +165,21 @@ func place(s *projections.State, job *projections.Job, rules *jobRules, plan *ev
 			plan.Groups = append(plan.Groups, g.planned)
 		}
 	}
+}
+
+// begin makes it ready for a decision about a job.
+func (d *scratch) begin(s *projections.State, rules *jobRules, seed uint64) {
+	d.fleet.load(s, rules, seed)
+	d.sites.clear(d.fleet.rows.Slots())
+	d.ranking.fleet, d.ranking.sites = &d.fleet, &d.sites
+}
+
+// forget lets go of what belongs to a decision, its memory apart.
+func (d *scratch) forget() {
+	d.sites.clear(0)
+	d.fleet.forget()
+	d.ranking.fleet, d.ranking.spreads, d.ranking.limits, d.ranking.combos = nil, nil, nil, nil
+	d.combos, d.inHand = nil, nil
 }
 
 // staying decides whether allocations can go on on their nodes under a new
@@ -202,14 +235,14 @@ func (k *staying) alone(a *projections.Allocation, rules *groupRules) bool {
 			if i >= len(k.rules.limits) && !sameGroup || otherNode == nil {
 				continue
 			}
-			mine, ok := limit.target.resolve(node.Info)
-			if theirs, has := limit.target.resolve(otherNode.Info); ok && has && mine == theirs {
+			mine, ok := limit.values.target.resolve(node.Info)
+			if theirs, has := limit.values.target.resolve(otherNode.Info); ok && has && mine == theirs {
 				counts[i]++
 			}
 		}
 	}
 	for i, limit := range limits {
-		if _, ok := limit.target.resolve(node.Info); !ok || counts[i] >= limit.limit {
+		if _, ok := limit.values.target.resolve(node.Info); !ok || counts[i] >= int(limit.limit) {
 			return false
 		}
 	}

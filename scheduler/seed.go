@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"drover/eventlog/event"
+	"drover/projections"
 )
 
 // seedOf is the seed of a decision. It follows from what is decided on, so the
@@ -24,6 +25,4 @@ func mix(seed, number uint64) uint64 {
 }
 
 // tieOf is a node's place among nodes of the same score, lowest first.
-func tieOf(seed uint64, node event.ID) uint64 {
-	return mix(mix(seed, binary.BigEndian.Uint64(node[:8])), binary.BigEndian.Uint64(node[8:]))
-}
+func tieOf(seed uint64, node event.ID) uint64 { return mix(seed, projections.DrawOf(node)) }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -14,8 +13,10 @@ import (
 )
 
 // twin is the dumb scheduler: for every placement it looks at every node anew,
-// adds up what is there from the allocations, and scores in floating point. It
-// shares the seed's tie-breaking with the real one and nothing else.
+// and adds up what is there from the allocations. It scores twice: in floating
+// point, sharing nothing with the real one, to see that the formulas are right;
+// and in the integers that nodes are compared by, to see that the choice is
+// exactly the best, ties included.
 type twin struct {
 	nodes []*twinNode
 }
@@ -30,6 +31,7 @@ type twinNode struct {
 	ready      bool
 	arch       string
 	rack       string
+	dc         string
 	driver     bool
 	neighbours map[string]int // live allocations by group, of the job in hand
 }
@@ -42,7 +44,10 @@ type twinAsk struct {
 	static, dynamic         int // a static port number or 0; how many dynamic ones
 	arch                    string
 	distinctHosts           bool
-	distinctRacks           int // limit, 0 for none
+	racks                   int  // limit of allocations in a rack, 0 for none
+	racksOfJob              bool // counting those of all groups
+	affinities              []event.Affinity
+	spreads                 []event.Spread
 	freed, freedMem         int64
 	freedPorts, freedStatic int
 }
@@ -65,45 +70,181 @@ func (w *twin) allowed(n *twinNode, a *twinAsk) bool {
 	if a.distinctHosts && n.neighbours[a.group] > 0 {
 		return false
 	}
-	if a.distinctRacks > 0 {
+	if a.racks > 0 {
 		used := 0
 		for _, other := range w.nodes {
-			if other.rack == n.rack {
-				used += other.neighbours[a.group]
+			for group, live := range other.neighbours {
+				if other.rack == n.rack && (a.racksOfJob || group == a.group) {
+					used += live
+				}
 			}
 		}
-		if n.rack == "" || used >= a.distinctRacks {
+		if n.rack == "" || used >= a.racks {
 			return false
 		}
 	}
 	return true
 }
 
-func (n *twinNode) score(a *twinAsk, home bool) float64 {
+// valueOf is what a node says of an attribute.
+func (n *twinNode) valueOf(attribute string) (string, bool) {
+	switch attribute {
+	case "${meta.rack}":
+		return n.rack, n.rack != ""
+	case "${node.datacenter}":
+		return n.dc, true
+	case "${attr.cpu.arch}":
+		return n.arch, true
+	case "${node.unique.id}":
+		return n.id.String(), true
+	}
+	return "", false
+}
+
+// usage counts the group's allocations by the value of an attribute.
+func (w *twin) usage(a *twinAsk, attribute string) map[string]int {
+	used := make(map[string]int)
+	for _, n := range w.nodes {
+		if value, ok := n.valueOf(attribute); ok && n.neighbours[a.group] > 0 {
+			used[value] += n.neighbours[a.group]
+		}
+	}
+	return used
+}
+
+// fraction is a number that is right.
+type fraction struct{ over, under int64 }
+
+func (f fraction) float() float64 { return float64(f.over) / float64(f.under) }
+
+// boost is what one spread block gives a node.
+func (w *twin) boost(a *twinAsk, block event.Spread, weights int64, n *twinNode) fraction {
+	value, ok := n.valueOf(block.Attribute)
+	if !ok {
+		return fraction{-1, 1}
+	}
+	used := w.usage(a, block.Attribute)
+	if len(block.SpreadTarget) == 0 {
+		lowest, highest := math.MaxInt, 0
+		for _, count := range used {
+			lowest, highest = min(lowest, count), max(highest, count)
+		}
+		cur := used[value]
+		switch {
+		case len(used) == 0:
+			return fraction{0, 1}
+		case cur != lowest:
+			return fraction{int64(lowest - cur), int64(lowest)}
+		case lowest == highest:
+			return fraction{-1, 1}
+		}
+		return fraction{int64(highest - lowest), int64(lowest)}
+	}
+	rest, shares := 100, make(map[string]int)
+	for _, t := range block.SpreadTarget {
+		shares[t.Value] = int(t.Percent)
+		rest -= int(t.Percent)
+	}
+	missing := func(percent, used int) fraction {
+		desired := int64(percent * a.count) // in hundredths
+		return fraction{(desired - 100*int64(used+1)) * int64(block.Weight), desired * weights}
+	}
+	percent, named := shares[value]
+	switch {
+	case !named && rest == 0:
+		return fraction{-1, 1}
+	case !named:
+		return missing(rest, used[value])
+	case percent > 0:
+		return missing(percent, used[value])
+	}
+	// No share: as bad as the worst of those that have one.
+	worst := fraction{-1, 1}
+	consider := func(f fraction) {
+		if f.float() < worst.float() {
+			worst = f
+		}
+	}
+	for value, percent := range shares {
+		if percent > 0 {
+			consider(missing(percent, used[value]))
+		}
+	}
+	most := 0
+	for value, count := range used {
+		if _, named := shares[value]; !named {
+			most = max(most, count)
+		}
+	}
+	if rest > 0 {
+		consider(missing(rest, most))
+	}
+	return worst
+}
+
+// twinScore is how good a node is: as shown, and as compared.
+type twinScore struct {
+	mean float64
+	sum  int64 // of integer scores
+	n    int64
+}
+
+func (s twinScore) beats(o twinScore) bool { return s.sum*o.n > o.sum*s.n }
+func (s twinScore) ties(o twinScore) bool  { return s.sum*o.n == o.sum*s.n }
+
+func (w *twin) score(a *twinAsk, n *twinNode, home bool) twinScore {
 	cpu, mem := n.cpu-n.usedCPU-a.cpu, n.mem-n.usedMem-a.mem
 	if home {
 		cpu, mem = cpu+a.freed, mem+a.freedMem
 	}
 	f := 20 - math.Pow(10, float64(cpu)/float64(n.cpu)) - math.Pow(10, float64(mem)/float64(n.mem))
-	score := min(max(f, 0), 18) / 18
+	sum, s := min(max(f, 0), 18)/18, twinScore{sum: int64(binpack(cpu, n.cpu, mem, n.mem)), n: 1}
 	if c := n.neighbours[a.group]; c > 0 {
-		score = (score - float64(c+1)/float64(a.count)) / 2
+		sum -= float64(c+1) / float64(a.count)
+		s.sum, s.n = s.sum+int64(antiAffinity(c, a.count)), s.n+1
 	}
-	return score
+	if len(a.affinities) > 0 {
+		matched, total := 0, 0
+		for _, affinity := range a.affinities {
+			if value, ok := n.valueOf(affinity.LTarget); ok && value == affinity.RTarget {
+				matched += int(affinity.Weight)
+			}
+			total += max(int(affinity.Weight), -int(affinity.Weight))
+		}
+		sum += float64(matched) / float64(total)
+		s.sum, s.n = s.sum+int64(matched)*event.ScoreScale/int64(total), s.n+1
+	}
+	var boost float64
+	var rounded, weights int64
+	for _, block := range a.spreads {
+		weights += int64(block.Weight)
+	}
+	for _, block := range a.spreads {
+		f := w.boost(a, block, weights, n)
+		boost += f.float()
+		rounded += int64(ratio(f.over, f.under))
+	}
+	if rounded != 0 {
+		sum += boost
+		s.sum, s.n = s.sum+rounded, s.n+1
+	}
+	s.mean = sum / float64(s.n)
+	return s
 }
 
 // best lists the score of every node that can take the group.
-func (w *twin) best(a *twinAsk, home event.ID) map[event.ID]float64 {
-	scores := make(map[event.ID]float64)
+func (w *twin) best(a *twinAsk, home event.ID) map[event.ID]twinScore {
+	scores := make(map[event.ID]twinScore)
 	for _, n := range w.nodes {
 		if w.allowed(n, a) && n.fits(a, n.id == home) {
-			scores[n.id] = n.score(a, n.id == home)
+			scores[n.id] = w.score(a, n, n.id == home)
 		}
 	}
 	return scores
 }
 
-// scoreSlack is how far integer and floating-point scores may be apart.
+// scoreSlack is how far integer and floating-point scores may be apart: each of
+// the parts is rounded.
 const scoreSlack = 4.0 / event.ScoreScale
 
 // TestChoiceEqualsBruteForce walks every plan placement by placement and demands
@@ -124,7 +265,7 @@ func TestChoiceEqualsBruteForce(t *testing.T) {
 			}
 			w.nodes = append(w.nodes, n)
 			c.addNode(newNode(name, n.cpu, n.mem, func(info *event.Node) {
-				info.Attributes["cpu.arch"] = n.arch
+				info.Attributes["cpu.arch"], info.Datacenter = n.arch, n.dc
 				if n.rack != "" {
 					info.Meta["rack"] = n.rack
 				}
@@ -156,9 +297,21 @@ func TestChoiceEqualsBruteForce(t *testing.T) {
 }
 
 func randomJob(r *rapid.T, id string, version int) *event.Job {
-	job := newJob(id, rapid.IntRange(0, 6).Draw(r, "count"), 100*rapid.IntRange(1, 8).Draw(r, "ask cpu"), 64*rapid.IntRange(1, 8).Draw(r, "ask memory"))
+	job := newJob(id, 0, 0, 0)
 	job.Type = rapid.SampledFrom([]string{event.JobTypeService, event.JobTypeBatch}).Draw(r, "type")
-	g := job.TaskGroups[0]
+	job.TaskGroups = nil
+	for _, name := range []string{"g", "h", "i"}[:rapid.SampledFrom([]int{1, 1, 2, 3}).Draw(r, "groups")] {
+		job.TaskGroups = append(job.TaskGroups, randomGroup(r, name, version))
+	}
+	randomLimits(r, job)
+	randomSpreads(r, job)
+	job.Affinities = randomAffinities(r)
+	return job
+}
+
+func randomGroup(r *rapid.T, name string, version int) *event.TaskGroup {
+	g := newJob("", rapid.IntRange(0, 6).Draw(r, "count"), 100*rapid.IntRange(1, 8).Draw(r, "ask cpu"), 64*rapid.IntRange(1, 8).Draw(r, "ask memory")).TaskGroups[0]
+	g.Name = name
 	if rapid.Bool().Draw(r, "changed") {
 		g.Tasks[0].Env = map[string]string{"VERSION": fmt.Sprint(version)}
 	}
@@ -175,33 +328,41 @@ func randomJob(r *rapid.T, id string, version int) *event.Job {
 	if rapid.IntRange(0, 3).Draw(r, "constraint") == 0 {
 		g.Constraints = append(g.Constraints, event.Constraint{LTarget: "${attr.cpu.arch}", Operand: "=", RTarget: "amd64"})
 	}
-	switch rapid.IntRange(0, 4).Draw(r, "distinct") {
-	case 0:
+	if rapid.IntRange(0, 4).Draw(r, "distinct") == 0 {
 		g.Constraints = append(g.Constraints, event.Constraint{Operand: distinctHosts})
-	case 1:
-		limit := rapid.SampledFrom([]string{"", "2"}).Draw(r, "limit")
-		job.Constraints = append(job.Constraints, event.Constraint{LTarget: "${meta.rack}", Operand: distinctProperty, RTarget: limit})
 	}
-	return job
+	g.Affinities = randomAffinities(r)
+	return g
 }
 
-func askOf(job *event.Job) *twinAsk {
-	g := job.TaskGroups[0]
-	a := &twinAsk{group: g.Name, cpu: int64(g.Tasks[0].Resources.CPU), mem: int64(g.Tasks[0].Resources.MemoryMB), count: g.Count}
+func randomAffinities(r *rapid.T) (list []event.Affinity) {
+	for range rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(r, "affinities") {
+		pair := rapid.SampledFrom([][2]string{{"${meta.rack}", "r1"}, {"${node.datacenter}", "dc2"}, {"${attr.cpu.arch}", "arm64"}, {"${node.unique.id}", nodeID("n1").String()}}).Draw(r, "pair")
+		weight := rapid.SampledFrom([]int{-100, -1, 50, 100}).Draw(r, "weight")
+		list = append(list, event.Affinity{LTarget: pair[0], Operand: "=", RTarget: pair[1], Weight: int8(weight)})
+	}
+	return list
+}
+
+func askOf(job *event.Job, g *event.TaskGroup) *twinAsk {
+	a := &twinAsk{
+		group: g.Name, cpu: int64(g.Tasks[0].Resources.CPU), mem: int64(g.Tasks[0].Resources.MemoryMB), count: g.Count,
+		affinities: slices.Concat(job.Affinities, g.Affinities), spreads: slices.Concat(job.Spreads, g.Spreads),
+	}
 	if len(g.Networks) > 0 {
 		a.dynamic = len(g.Networks[0].DynamicPorts)
 		if len(g.Networks[0].ReservedPorts) > 0 {
 			a.static = 80
 		}
 	}
-	for _, c := range slices.Concat(job.Constraints, g.Constraints) {
+	for i, c := range slices.Concat(job.Constraints, g.Constraints) {
 		switch c.Operand {
 		case distinctHosts:
 			a.distinctHosts = true
 		case distinctProperty:
-			a.distinctRacks = 1
+			a.racks, a.racksOfJob = 1, i < len(job.Constraints)
 			if c.RTarget == "2" {
-				a.distinctRacks = 2
+				a.racks = 2
 			}
 		default:
 			a.arch = c.RTarget
@@ -241,21 +402,43 @@ func (w *twin) follow(r *rapid.T, s *projections.State, job *event.Job, plan *ev
 			}
 		}
 	}
-	ask := askOf(job)
-	placed := 0
-	for _, g := range plan.Groups {
-		for _, p := range g.Placements {
-			w.step(r, s, ask, plan, p, stops, byID)
-			placed++
+	asks := make(map[string]*twinAsk)
+	for _, g := range job.TaskGroups {
+		asks[g.Name] = askOf(job, g)
+	}
+	// The groups take turns twice: for replacements, and for what is missing.
+	next, couldBePlaced := uint32(0), make(map[string]int)
+	for _, fresh := range []bool{false, true} {
+		for _, g := range job.TaskGroups {
+			i := slices.IndexFunc(plan.Groups, func(planned event.PlannedGroup) bool { return planned.Name == g.Name })
+			if i < 0 {
+				continue
+			}
+			for _, p := range plan.Groups[i].Placements {
+				if replaced[p.Previous] == fresh {
+					continue
+				}
+				if p.Ordinal != next {
+					r.Fatalf("%s.%s[%d] is placement %d, want %d", job.ID, g.Name, p.Name, p.Ordinal, next)
+				}
+				next++
+				w.step(r, s, asks[g.Name], plan, p, stops, byID)
+			}
+			if plan.Groups[i].Failed != nil && w.canBePlaced(asks[g.Name]) {
+				couldBePlaced[g.Name]++
+			}
 		}
-		if g.Failed != nil {
-			w.checkFailure(r, s, ask, job, placed, stops)
+	}
+	// A group that failed did so in one of its turns.
+	for group, turns := range couldBePlaced {
+		if turns == 2 {
+			r.Fatalf("group %s of %s failed, though a node could take it", group, job.ID)
 		}
 	}
 }
 
 func hold(n *twinNode, a *projections.Allocation, by int64) {
-	task := a.Spec.Job.TaskGroups[0].Tasks[0]
+	task := a.Spec.Job.LookupGroup(a.Group).Tasks[0]
 	n.usedCPU += by * int64(task.Resources.CPU)
 	n.usedMem += by * int64(task.Resources.MemoryMB)
 	for _, p := range a.Ports() {
@@ -285,15 +468,15 @@ func (w *twin) step(r *rapid.T, s *projections.State, ask *twinAsk, plan *event.
 		r.Fatalf("%s[%d] was placed on %s, which cannot take it", plan.JobID, p.Name, nodeName(chosen))
 	}
 	for id, score := range scores {
-		if score > got+scoreSlack {
-			r.Fatalf("%s[%d] was placed on %s (%f), %s is better (%f)", plan.JobID, p.Name, nodeName(chosen), got, nodeName(id), score)
+		if score.mean > got.mean+scoreSlack || score.beats(got) {
+			r.Fatalf("%s.%s[%d] was placed on %s (%+v), %s is better (%+v)", plan.JobID, ask.group, p.Name, nodeName(chosen), got, nodeName(id), score)
 		}
-		if score == got && tieOf(plan.Seed, id) < tieOf(plan.Seed, chosen) {
-			r.Fatalf("%s[%d] was placed on %s, %s comes first among equals", plan.JobID, p.Name, nodeName(chosen), nodeName(id))
+		if score.ties(got) && tieOf(plan.Seed, id) < tieOf(plan.Seed, chosen) {
+			r.Fatalf("%s.%s[%d] was placed on %s, %s comes first among equals", plan.JobID, ask.group, p.Name, nodeName(chosen), nodeName(id))
 		}
 	}
-	if math.Abs(float64(p.Score)/event.ScoreScale-got) > scoreSlack {
-		r.Fatalf("%s[%d] on %s has score %d, want %f", plan.JobID, p.Name, nodeName(chosen), p.Score, got)
+	if math.Abs(float64(p.Score)/event.ScoreScale-got.mean) > scoreSlack {
+		r.Fatalf("%s.%s[%d] on %s has score %d, want %f", plan.JobID, ask.group, p.Name, nodeName(chosen), p.Score, got.mean)
 	}
 	n := byID[chosen]
 	if old != nil && stops[p.Previous].HandsOver {
@@ -320,7 +503,7 @@ func (w *twin) offer(ask *twinAsk, old *projections.Allocation) {
 	if !old.HoldsRoom() {
 		return
 	}
-	task := old.Spec.Job.TaskGroups[0].Tasks[0]
+	task := old.Spec.Job.LookupGroup(old.Group).Tasks[0]
 	ask.freed, ask.freedMem = int64(task.Resources.CPU), int64(task.Resources.MemoryMB)
 	for _, p := range old.Ports() {
 		if p.Value >= 20000 {
@@ -331,17 +514,10 @@ func (w *twin) offer(ask *twinAsk, old *projections.Allocation) {
 	}
 }
 
-// checkFailure demands that the first placement that failed finds no node either.
-func (w *twin) checkFailure(r *rapid.T, s *projections.State, ask *twinAsk, job *event.Job, placed int, stops map[event.ID]event.PlannedStop) {
+// canBePlaced reports whether a node can take one more of the group. Without a
+// predecessor that makes way it is as hard as it gets: what failed with one fails
+// without as well.
+func (w *twin) canBePlaced(ask *twinAsk) bool {
 	ask.freed, ask.freedMem, ask.freedPorts, ask.freedStatic = 0, 0, 0, 0
-	// Without a predecessor on a node it is as hard as it gets; what failed with
-	// one fails without as well.
-	if scores := w.best(ask, event.ID{}); len(scores) > 0 {
-		var names []string
-		for id := range scores {
-			names = append(names, nodeName(id))
-		}
-		slices.Sort(names)
-		r.Fatalf("a placement of %s failed after %d, but %s can take it", job.ID, placed, strings.Join(names, ", "))
-	}
+	return len(w.best(ask, event.ID{})) > 0
 }
