@@ -18,6 +18,8 @@ type cluster struct {
 	now   int64
 	evals uint64
 	log   []*event.Record
+
+	scheduler Scheduler
 }
 
 func newCluster(t testing.TB) *cluster {
@@ -172,7 +174,8 @@ func (c *cluster) decide(eval *event.Evaluation) *event.PlanCommitted {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	second, err := event.Marshal(Schedule(c.state, eval))
+	// A scheduler that has decided before decides the same.
+	second, err := event.Marshal(c.scheduler.Schedule(c.state, eval))
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -130,7 +130,8 @@ func follow(ctx context.Context, source Source, running *sync.WaitGroup) <-chan 
 // worker runs one evaluation at a time.
 type worker struct {
 	*Workers
-	wait time.Duration // before the next try after an error
+	scheduler Scheduler
+	wait      time.Duration // before the next try after an error
 }
 
 func (w *worker) run(ctx context.Context, eval *event.Evaluation) {
@@ -177,7 +178,7 @@ func (w *worker) process(ctx context.Context, eval *event.Evaluation) error {
 			return w.fail(ctx, eval, fmt.Sprintf("no scheduler for jobs of type %q", job.Spec.Job.Type))
 		}
 		began := time.Now()
-		plan := Schedule(s, eval)
+		plan := w.scheduler.Schedule(s, eval)
 		if w.Decided != nil {
 			w.Decided(plan, time.Since(began))
 		}
