@@ -177,6 +177,8 @@ func (s *State) readTables(in *bufio.Reader, counts []uint64) error {
 					j.Older[i].Spec = s.mustSpec(j.Older[i].SpecHash)
 				}
 				s.jobs.put(j.Key, j)
+				s.noteJob(j)
+				s.noteVersions(j.Key, nil, j.blobs())
 			})
 		},
 		func() error { return readParts(in, counts[3], s.indexEvaluation) },
@@ -203,6 +205,7 @@ func (s *State) readTables(in *bufio.Reader, counts []uint64) error {
 			return err
 		}
 	}
+	s.rebuildUnnamed()
 	return nil
 }
 
@@ -217,6 +220,7 @@ func (s *State) mustSpec(hash event.Hash) *Spec {
 func (s *State) indexEvaluation(e *event.Evaluation) {
 	s.evaluations.put(e.ID, e)
 	s.evaluationsOfJob.put(jobOrder{e.Job(), e.CreateIndex, e.ID}, e)
+	s.noteEvaluation(e)
 	switch e.Status {
 	case event.EvalPending:
 		s.pending.put(queueOrderOf(e), e)

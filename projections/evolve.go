@@ -105,6 +105,8 @@ func (s *State) apply(r *event.Record) {
 		s.nodeStatusChanged(r, e)
 	case *event.AllocationsReported:
 		s.allocationsReported(r, e)
+	case *event.Collected:
+		s.collected(r, e)
 	default:
 		panic(fmt.Sprintf("fold record %d: no meaning for %v", r.Index, r.Kind))
 	}
@@ -136,8 +138,9 @@ func (s *State) remember(r *event.Record) {
 }
 
 func (s *State) blobStored(r *event.Record, e *event.BlobStored) {
-	b := &blob{Hash: e.Blob}
-	if known, ok := s.blobs.get(e.Blob); ok {
+	b := &blob{Hash: e.Blob, Stored: r.Time}
+	known, ok := s.blobs.get(e.Blob)
+	if ok {
 		b.Chunks = slices.Clone(known.Chunks)
 	} else {
 		b.Chunks = make([][]byte, e.Of)
@@ -150,6 +153,7 @@ func (s *State) blobStored(r *event.Record, e *event.BlobStored) {
 		b.Chunks[e.Chunk] = []byte{}
 	}
 	s.blobs.put(e.Blob, b)
+	s.noteBlob(known, b)
 }
 
 // specOf decodes a spec once; every later use shares it.
@@ -177,14 +181,18 @@ func (s *State) jobSubmitted(r *event.Record, e *event.JobSubmitted) {
 		if old == nil {
 			s.impossible(r, "job %v has no spec to keep", key)
 		}
-		s.ownJob(key).ModifyIndex = r.Index
+		j := s.ownJob(key)
+		j.ModifyIndex = r.Index
+		s.noteJob(j)
 		s.indexes[TableJobs] = r.Index
 		return
 	}
 	j := s.ownJob(key)
+	var named []event.Hash
 	if j == nil {
 		j = s.newJob(key, r.Index)
 	} else {
+		named = j.blobs()
 		j.nextVersion()
 	}
 	j.Spec = s.specOf(r, e.Spec)
@@ -198,6 +206,8 @@ func (s *State) jobSubmitted(r *event.Record, e *event.JobSubmitted) {
 		}
 	}
 	j.SummaryIndex = r.Index
+	s.noteVersions(key, named, j.blobs())
+	s.noteJob(j)
 	s.indexes[TableJobs] = r.Index
 }
 
@@ -246,14 +256,16 @@ func (s *State) jobStopped(r *event.Record, e *event.JobStopped) {
 		s.impossible(r, "there is no job %v", key)
 	}
 	if e.Purge {
-		s.jobs.remove(key)
-		s.indexes[TableJobs] = r.Index
+		s.removeJob(r, old)
 		return
 	}
 	j := s.ownJob(key)
+	named := j.blobs()
 	j.nextVersion()
 	j.Version, j.Stopped, j.SubmitTime = e.Version, true, e.SubmitTime
 	j.ModifyIndex, j.JobModifyIndex, j.ChangeIndex = r.Index, r.Index, r.Index
+	s.noteVersions(key, named, j.blobs())
+	s.noteJob(j)
 	s.indexes[TableJobs] = r.Index
 }
 
@@ -290,6 +302,7 @@ func (s *State) withJob(key event.JobKey, index uint64, change func(*Job)) {
 		change(j)
 		if j.Status() != before {
 			j.ModifyIndex = index // who waits for the job to change waits for this too
+			s.noteJob(j)
 		}
 		s.indexes[TableJobs] = index
 	}
@@ -330,6 +343,7 @@ func (s *State) putEvaluation(r *event.Record, old, eval *event.Evaluation) {
 	}
 	s.evaluations.put(eval.ID, eval)
 	s.evaluationsOfJob.put(jobOrder{key, eval.CreateIndex, eval.ID}, eval)
+	s.noteEvaluation(eval)
 	switch eval.Status {
 	case event.EvalPending:
 		s.pending.put(queueOrderOf(eval), eval)
@@ -421,6 +435,11 @@ func (s *State) updateInPlace(r *event.Record, e *event.PlanCommitted, spec *Spe
 			a.AllocModifyIndex = r.Index
 		})
 	}
+	var left leaving
+	for was := range updated {
+		left.specs = append(left.specs, was.SpecHash)
+	}
+	s.releaseSpecs(event.JobKey{Namespace: e.Namespace, ID: e.JobID}, &left)
 }
 
 // place adds the allocations of a plan. What is the same for all of them, the
@@ -515,6 +534,7 @@ func (s *State) enter(a *Allocation, n *Node) {
 	if a.HoldsRoom() {
 		n.hold(s.owner, a)
 	}
+	s.noteAllocation(nil, a)
 	s.touch(n)
 }
 
@@ -600,6 +620,7 @@ func (s *State) allocationChanged(r *event.Record, id event.ID, change func(*All
 	}
 	a.ModifyIndex, a.ModifyTime = r.Index, r.Time
 	s.allocations.set(s.owner, a.ordinal, a)
+	s.noteAllocation(old, a)
 	s.indexes[TableAllocations] = r.Index
 
 	held, holds := old.HoldsRoom(), a.HoldsRoom()

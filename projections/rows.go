@@ -51,8 +51,11 @@ type Job struct {
 	// about this job: its spec, its plans, a status change of its allocations.
 	// A plan with an older basis was decided on a state that is gone.
 	ChangeIndex uint64 `cbor:"16,keyasint,omitempty"`
+	ModifyTime  int64  `cbor:"17,keyasint,omitempty"` // Unix nanoseconds, of the record at ModifyIndex
 
 	Spec *Spec `cbor:"-"`
+
+	deadSince uint64 // its place among the dead jobs; 0 = it is not dead
 
 	owner      *owner // the draft that may change this row in place
 	ownSummary *owner // likewise for Summary

@@ -70,6 +70,8 @@ type State struct {
 	// wake-up of blocked evaluations).
 	capacity table[string, classCapacity]
 
+	ended endings
+
 	// While a draft makes the state. Nothing of it is in a state that was handed out.
 	owner   *owner
 	touched []*Node // whose rows in the fleet are out of date
@@ -78,6 +80,7 @@ type State struct {
 type blob struct {
 	Hash   event.Hash `cbor:"1,keyasint"`
 	Chunks [][]byte   `cbor:"2,keyasint"` // nil where a chunk has not come yet
+	Stored int64      `cbor:"3,keyasint"` // Unix nanoseconds, of the last chunk
 }
 
 func (b blob) complete() bool {
@@ -168,6 +171,7 @@ func New() *State {
 		blocked:          newTable[event.JobKey, *event.Evaluation](event.JobKey.Compare),
 		commandAge:       newTable[agedCommand, event.ID](compareAged),
 		capacity:         newTable[string, classCapacity](cmp.Compare[string]),
+		ended:            newEndings(),
 		classes:          feasibilityClasses{numbers: newTable[string, feasibilityClass](cmp.Compare[string])},
 	}
 }
@@ -188,6 +192,7 @@ func (s *State) clone() *State {
 	c.blocked = s.blocked.copy()
 	c.commandAge = s.commandAge.copy()
 	c.capacity = s.capacity.copy()
+	c.ended = s.ended.copy()
 	c.classes.numbers = s.classes.numbers.copy()
 	c.owner, c.touched = new(owner), nil
 	return &c

@@ -29,6 +29,8 @@ const (
 	KindNodeStatusChanged Kind = 50
 
 	KindAllocationsReported Kind = 64
+
+	KindCollected Kind = 80
 )
 
 // kinds is the whole vocabulary: number, name, and how to make an empty one.
@@ -51,6 +53,7 @@ var kinds = map[Kind]struct {
 	KindNodeChanged:         {"NodeChanged", func() Event { return new(NodeChanged) }},
 	KindNodeStatusChanged:   {"NodeStatusChanged", func() Event { return new(NodeStatusChanged) }},
 	KindAllocationsReported: {"AllocationsReported", func() Event { return new(AllocationsReported) }},
+	KindCollected:           {"Collected", func() Event { return new(Collected) }},
 }
 
 // String is the name of the kind, as the audit tail shows it.
