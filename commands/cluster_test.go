@@ -220,6 +220,48 @@ func (c *cluster) evalNamed(name string) (event.ID, error) {
 	return event.ID{}, fmt.Errorf("there is no evaluation %s", name)
 }
 
+// evalCreatedAt is the index of the record that created an evaluation.
+func (c *cluster) evalCreatedAt(name string) (uint64, error) {
+	id, err := c.evalNamed(name)
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range c.records {
+		if e, ok := r.Event.(*event.EvaluationCreated); ok && e.Evaluation.ID == id {
+			return r.Index, nil
+		}
+	}
+	return 1, nil
+}
+
+func (c *cluster) collectedLine(e *event.Collected) string {
+	var parts []string
+	for _, jobs := range e.Jobs {
+		parts = append(parts, "job "+strings.Join(jobs.IDs, ", job "))
+	}
+	for _, work := range e.Work {
+		for _, index := range work.Evaluations {
+			parts = append(parts, c.evalName(c.records[index-1].Event.(*event.EvaluationCreated).Evaluation.ID))
+		}
+		for _, id := range work.Allocations {
+			parts = append(parts, c.allocName(id))
+		}
+		parts[len(parts)-1] += " of " + work.JobID
+	}
+	for _, id := range e.Nodes {
+		for _, r := range c.records {
+			if n, ok := r.Event.(*event.NodeRegistered); ok && n.NodeID == id && n.Node != nil {
+				parts = append(parts, "node "+n.Node.Name)
+				break
+			}
+		}
+	}
+	if n := len(e.Blobs); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d blobs", n))
+	}
+	return strings.Join(parts, ", ")
+}
+
 func (c *cluster) allocations() []event.ID {
 	var ids []event.ID
 	for _, r := range c.records {
@@ -367,6 +409,8 @@ func (c *cluster) line(r *event.Record) string {
 			}
 		}
 		return text
+	case *event.Collected:
+		return c.collectedLine(e)
 	case *event.CheckpointTaken:
 		return fmt.Sprintf("at %d", e.At)
 	}

@@ -38,6 +38,10 @@ const (
 	// push every later record's time with it for good.
 	clockAheadMax = 5 * 365 * 24 * time.Hour
 
+	// collectMax bounds the names in one command that collects garbage: what it
+	// leads to stays well inside one append, and is folded before anybody notices.
+	collectMax = 4096
+
 	// jobCountMax bounds the allocations of one job.
 	jobCountMax = 50_000
 

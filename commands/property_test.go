@@ -1,8 +1,10 @@
 package commands
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,6 +37,8 @@ func TestDecideKeepsThePromises(t *testing.T) {
 			"down":     g.down,
 			"unblock":  g.unblock,
 			"fail":     g.fail,
+			"collect":  g.collect,
+			"store":    g.store,
 			"wait":     func(t *rapid.T) { c.now = c.now.Add(time.Duration(rapid.IntRange(-5, 400).Draw(t, "s")) * time.Second) },
 		})
 	})
@@ -70,6 +74,9 @@ func (g *generator) submit(t *rapid.T) {
 		}
 	}
 	job := testJob(jobWord(t), group)
+	if job.ID == "db" {
+		job.Type = event.JobTypeBatch
+	}
 	job.AllAtOnce = rapid.IntRange(0, 4).Draw(t, "all at once") == 0
 	g.must(&Command{Body: submission(job)})
 }
@@ -223,4 +230,83 @@ func (g *generator) unblock(t *rapid.T) {
 
 func (g *generator) fail(t *rapid.T) {
 	g.must(&Command{Body: FailEvaluation{EvalID: g.anyEval(t).ID}})
+}
+
+// collect proposes everything there is, or some of it. What is let through must
+// leave a state that a checkpoint of it gives back, indexes and all.
+func (g *generator) collect(t *rapid.T) {
+	proposed := new(event.Collected)
+	wanted := func(what string) bool { return rapid.IntRange(0, 3).Draw(t, what) > 0 }
+	for _, word := range []string{"web", "db"} {
+		if wanted("job") {
+			proposed.Jobs = append(proposed.Jobs, event.CollectedJobs{Namespace: "default", IDs: []string{word}})
+		}
+		work := event.CollectedWork{Namespace: "default", JobID: word}
+		for e := range g.state.Evaluations() {
+			if wanted("evaluation") {
+				work.Evaluations = append(work.Evaluations, e.CreateIndex)
+			}
+		}
+		for a := range g.state.Allocations() {
+			if wanted("allocation") {
+				work.Allocations = append(work.Allocations, a.ID)
+			}
+		}
+		proposed.Work = append(proposed.Work, work)
+	}
+	for n := range g.state.Nodes() {
+		if wanted("node") {
+			proposed.Nodes = append(proposed.Nodes, n.Info.ID)
+		}
+	}
+	for hash := range g.state.UnnamedBlobs() {
+		proposed.Blobs = append(proposed.Blobs, hash)
+	}
+	g.must(&Command{Body: Collect{Proposed: proposed}, Epoch: uint64(rapid.IntRange(0, 2).Draw(t, "epoch"))})
+	if err := sameAfterCheckpoint(g.state); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (g *generator) store(t *rapid.T) {
+	data := []byte(rapid.SampledFrom([]string{"x", "y"}).Draw(t, "blob"))
+	g.must(&Command{Body: StoreBlob{Hash: event.HashOf(data), Of: 1, Data: data}})
+}
+
+// sameAfterCheckpoint compares a state with what its checkpoint gives back, in
+// what the encoding does not hold: the indexes of what has ended.
+func sameAfterCheckpoint(s *projections.State) error {
+	var b bytes.Buffer
+	if err := s.Encode(&b); err != nil {
+		return err
+	}
+	again, err := projections.Decode(&b)
+	if err != nil {
+		return err
+	}
+	if again.Checksum() != s.Checksum() {
+		return errors.New("a state read back has another checksum")
+	}
+	if a, b := endedWords(s), endedWords(again); a != b {
+		return fmt.Errorf("what has ended:\n%sread back:\n%s", a, b)
+	}
+	return nil
+}
+
+func endedWords(s *projections.State) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d allocations, %d evaluations\n", s.EndedAllocations(), s.EndedEvaluations())
+	for a := range s.EndedAllocationsFrom(0) {
+		fmt.Fprintf(&b, "allocation %v %v at %d\n", a.ID, a.Client, a.ModifyIndex)
+	}
+	for e := range s.EndedEvaluationsFrom(0) {
+		fmt.Fprintf(&b, "evaluation %v %v at %d\n", e.ID, e.Status, e.ModifyIndex)
+	}
+	for j := range s.DeadJobs() {
+		fmt.Fprintf(&b, "job %v %s at %d\n", j.Key, j.Status(), j.ModifyIndex)
+	}
+	for hash, at := range s.UnnamedBlobs() {
+		fmt.Fprintf(&b, "blob %v at %d\n", hash, at)
+	}
+	return b.String()
 }

@@ -183,12 +183,61 @@ func (c *cluster) parse(d *datadriven.TestData) (*Command, error) {
 			hash = event.HashOf([]byte(of))
 		}
 		cmd.Body = StoreBlob{Hash: hash, Chunk: uint32(a.number("chunk", 0)), Of: uint32(a.number("of", 1)), Data: data}
+	case "collect":
+		proposed, err := c.parseCollect(d.Input)
+		if err != nil {
+			return nil, err
+		}
+		cmd.Body = Collect{Proposed: proposed}
 	case "checkpoint":
 		cmd.Body = RecordCheckpoint{At: uint64(a.number("at", 0)), FoldVersion: 1}
 	default:
 		return nil, fmt.Errorf("unknown command %s", d.Cmd)
 	}
 	return cmd, nil
+}
+
+// parseCollect reads, line by line: "job web", "work web e1 e2 a3", "node n1",
+// "blob word".
+func (c *cluster) parseCollect(input string) (*event.Collected, error) {
+	proposed := new(event.Collected)
+	for _, line := range strings.Split(input, "\n") {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		switch words[0] {
+		case "job":
+			proposed.Jobs = append(proposed.Jobs, event.CollectedJobs{Namespace: "default", IDs: words[1:]})
+		case "work":
+			work := event.CollectedWork{Namespace: "default", JobID: words[1]}
+			for _, w := range words[2:] {
+				if strings.HasPrefix(w, "a") {
+					id, err := c.allocNamed(w)
+					if err != nil {
+						return nil, err
+					}
+					work.Allocations = append(work.Allocations, id)
+					continue
+				}
+				index, err := c.evalCreatedAt(w)
+				if err != nil {
+					return nil, err
+				}
+				work.Evaluations = append(work.Evaluations, index)
+			}
+			proposed.Work = append(proposed.Work, work)
+		case "node":
+			proposed.Nodes = append(proposed.Nodes, nodeNamed(words[1]))
+		case "blob":
+			proposed.Blobs = append(proposed.Blobs, event.HashOf([]byte(words[1])))
+		case "many":
+			proposed.Blobs = append(proposed.Blobs, make([]event.Hash, collectMax+1)...)
+		default:
+			return nil, errors.New("unknown sort of garbage: " + line)
+		}
+	}
+	return proposed, nil
 }
 
 func parseGroup(name string, a args) testGroup {
@@ -411,6 +460,9 @@ func (c *cluster) show() string {
 	}
 	for i, id := range c.allocations() {
 		a := c.state.Allocation(id)
+		if a == nil {
+			continue
+		}
 		fmt.Fprintf(&out, "a%d %s on %s: %v, %v", i+1, a.Name(), c.nodeName(a.NodeID), a.Desired, a.Client)
 		for _, w := range a.WaitFor() {
 			fmt.Fprintf(&out, ", waits for %s", c.allocName(w))

@@ -32,15 +32,22 @@ type job struct {
 	spec    *event.Job
 	version uint64
 	stopped bool
+	begun   bool // it ever had an evaluation; those may have left since
+	batch   bool
+	since   uint64 // the record that created it
 }
 
 type evaluation struct {
-	job    event.JobKey
-	status event.EvalStatus
+	job     event.JobKey
+	status  event.EvalStatus
+	created uint64
 }
 
 type allocation struct {
 	job     event.JobKey
+	eval    event.ID
+	version uint64
+	created uint64
 	group   string
 	name    uint32
 	node    event.ID
@@ -119,7 +126,9 @@ func (c *Checker) apply(r *event.Record) error {
 		if c.jobs[key] == nil {
 			return fmt.Errorf("there is no job %v", key)
 		}
-		c.jobs[key] = &job{c.jobs[key].spec, e.Version, true}
+		was := *c.jobs[key]
+		was.version, was.stopped = e.Version, true
+		c.jobs[key] = &was
 		if e.Purge {
 			delete(c.jobs, key)
 		}
@@ -127,7 +136,10 @@ func (c *Checker) apply(r *event.Record) error {
 		if c.evals[e.Evaluation.ID] != nil {
 			return fmt.Errorf("evaluation %v exists", e.Evaluation.ID)
 		}
-		c.evals[e.Evaluation.ID] = &evaluation{e.Evaluation.Job(), e.Evaluation.Status}
+		c.evals[e.Evaluation.ID] = &evaluation{e.Evaluation.Job(), e.Evaluation.Status, r.Index}
+		if j := c.jobs[e.Evaluation.Job()]; j != nil {
+			j.begun = true
+		}
 		return c.oneBlocked(e.Evaluation.Job())
 	case *event.EvaluationUnblocked:
 		return c.evaluationBecomes(e.EvalID, event.EvalPending, event.EvalBlocked)
@@ -162,6 +174,8 @@ func (c *Checker) apply(r *event.Record) error {
 		c.nodes[e.NodeID].status = e.Status
 	case *event.AllocationsReported:
 		return c.reported(e)
+	case *event.Collected:
+		return c.collected(e)
 	}
 	return nil
 }
@@ -189,7 +203,15 @@ func (c *Checker) submitted(e *event.JobSubmitted) error {
 	if old != nil && e.Version != old.version+1 || old == nil && e.Version != 0 {
 		return fmt.Errorf("version %d does not follow", e.Version)
 	}
-	c.jobs[key] = &job{spec, e.Version, false}
+	begun := old != nil && old.begun
+	for _, eval := range c.evals {
+		begun = begun || eval.job == key
+	}
+	since := c.index
+	if old != nil {
+		since = old.since
+	}
+	c.jobs[key] = &job{spec, e.Version, false, begun, spec.Type == event.JobTypeBatch, since}
 	return nil
 }
 
@@ -255,7 +277,7 @@ func (c *Checker) planned(e *event.PlanCommitted) error {
 		if group == nil {
 			return fmt.Errorf("allocation %v goes on as one of group %q, which is gone", id, a.group)
 		}
-		a.ask = askOf(group)
+		a.ask, a.version = askOf(group), e.JobVersion
 		touched[a.node] = true
 	}
 	for _, g := range e.Groups {
@@ -273,7 +295,7 @@ func (c *Checker) planned(e *event.PlanCommitted) error {
 				return fmt.Errorf("places on node %v, which is not ready", at)
 			}
 			a := &allocation{
-				job: key, group: g.Name, name: p.Name, node: at, ask: askOf(group),
+				job: key, eval: e.EvalID, version: e.JobVersion, created: c.index, group: g.Name, name: p.Name, node: at, ask: askOf(group),
 				client: event.ClientPending, desired: event.DesiredRun,
 			}
 			for i, asked := range portsOf(group) {
@@ -449,7 +471,7 @@ func (c *Checker) compareJobs(s *projections.State) error {
 		if mine == nil || mine.version != j.Version || mine.stopped != j.Stopped {
 			return fmt.Errorf("job %v: version %d, stopped %v; expected %+v", j.Key, j.Version, j.Stopped, mine)
 		}
-		live, open, evaluated := 0, 0, false
+		live, open := 0, 0
 		counts := make(map[string]projections.GroupSummary)
 		for _, a := range c.allocs {
 			if a.job != j.Key {
@@ -471,7 +493,6 @@ func (c *Checker) compareJobs(s *projections.State) error {
 		}
 		for _, e := range c.evals {
 			if e.job == j.Key {
-				evaluated = true
 				if e.status == event.EvalPending || e.status == event.EvalBlocked {
 					open++
 				}
@@ -481,7 +502,7 @@ func (c *Checker) compareJobs(s *projections.State) error {
 		switch {
 		case live > 0:
 			status = "running"
-		case open == 0 && (j.Stopped || evaluated):
+		case open == 0 && (j.Stopped || mine.begun):
 			status = "dead"
 		}
 		if j.LiveAllocs != live || j.OpenEvals != open || j.Status() != status {
