@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"drover/eventlog/event"
@@ -269,6 +270,8 @@ func (t *touching) record(r *event.Record) (known bool) {
 				return false
 			}
 		}
+	case *event.Collected:
+		return t.collected(e)
 	default:
 		return false
 	}
@@ -377,4 +380,75 @@ func (t *touching) plan(e *event.PlanCommitted) (known bool) {
 	}
 	t.job(key)
 	return t.evaluationID(e.EvalID)
+}
+
+// collected finds what left in the state before. What is not there in the way in
+// which it left came after that state, so that nothing can be said of it.
+func (t *touching) collected(e *event.Collected) (known bool) {
+	for i := range e.Jobs {
+		for _, id := range e.Jobs[i].IDs {
+			key := event.JobKey{Namespace: e.Jobs[i].Namespace, ID: id}
+			job := t.before.Job(key)
+			if job == nil {
+				return false
+			}
+			if _, over := t.before.IsOver(job); !over {
+				return false
+			}
+			t.job(key)
+			for eval := range t.before.EvaluationsOf(key) {
+				t.evaluation(eval)
+			}
+			for a := range t.before.AllocationsOf(key) {
+				t.left(a)
+			}
+		}
+	}
+	for i := range e.Work {
+		if !t.workCollected(&e.Work[i]) {
+			return false
+		}
+	}
+	for _, id := range e.Nodes {
+		t.node(id)
+		t.bell.touchOrder(id, event.ID{})
+	}
+	return true
+}
+
+func (t *touching) workCollected(w *event.CollectedWork) (known bool) {
+	evals := make(map[event.ID]bool, len(w.Evaluations))
+	if len(w.Evaluations) > 0 {
+		for eval := range t.before.EvaluationsOf(w.Job()) {
+			if _, named := slices.BinarySearch(w.Evaluations, eval.CreateIndex); named && eval.Status.Terminal() {
+				evals[eval.ID] = true
+				t.evaluation(eval)
+			}
+		}
+		if len(evals) < len(w.Evaluations) {
+			return false
+		}
+		for a := range t.before.AllocationsOf(w.Job()) {
+			if evals[a.EvalID] {
+				t.left(a)
+			}
+		}
+	}
+	for _, id := range w.Allocations {
+		a := t.before.Allocation(id)
+		if a == nil {
+			return false
+		}
+		t.left(a)
+	}
+	return true
+}
+
+// left is an allocation that is not there any more: its node may forget it.
+func (t *touching) left(a *projections.Allocation) {
+	t.bell.touchOrder(a.NodeID, a.ID)
+	t.bell.touch(matter{sort: oneAllocation, id: a.ID})
+	t.bell.touch(matter{sort: allocationsOfJob, job: a.Job})
+	t.bell.touch(matter{sort: allocationsOnNode, id: a.NodeID})
+	t.job(a.Job)
 }

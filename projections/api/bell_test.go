@@ -43,7 +43,7 @@ func newHistory(t testing.TB, rt *rapid.T) *history {
 func (h *history) step() {
 	name := rapid.SampledFrom(historyJobs).Draw(h.rt, "job")
 	node := rapid.SampledFrom(historyNodes).Draw(h.rt, "node")
-	steps := []string{"submit", "plan", "plan", "plan", "report", "report", "report", "report", "stop", "evaluate", "end", "unblock", "node", "other"}
+	steps := []string{"submit", "plan", "plan", "plan", "report", "report", "report", "report", "stop", "evaluate", "end", "unblock", "node", "collect", "collect", "other"}
 	var commands [][]event.Event
 	switch rapid.SampledFrom(steps).Draw(h.rt, "step") {
 	case "submit":
@@ -56,6 +56,8 @@ func (h *history) step() {
 		commands = append(commands, create, h.plan(name, eval))
 	case "report":
 		commands = append(commands, h.report(name))
+	case "collect":
+		commands = append(commands, h.collect(name))
 	case "evaluate":
 		status := event.EvalPending
 		if h.c.state.BlockedEvaluation(h.key(name)) == nil {
@@ -111,6 +113,27 @@ func (h *history) stop(name string) []event.Event {
 		return nil
 	}
 	return []event.Event{&event.JobStopped{Namespace: "default", JobID: name, Version: j.Version + 1, Purge: rapid.Bool().Draw(h.rt, "purge")}}
+}
+
+func (h *history) collect(name string) []event.Event {
+	if j := h.c.state.Job(h.key(name)); j != nil && rapid.Bool().Draw(h.rt, "all of it") {
+		if _, over := h.c.state.IsOver(j); over {
+			return []event.Event{&event.Collected{Jobs: []event.CollectedJobs{{Namespace: "default", IDs: []string{name}}}}}
+		}
+	}
+	ended := h.c.state.EndedWork(h.key(name))
+	work := event.CollectedWork{Namespace: "default", JobID: name}
+	for _, e := range ended.Evaluations {
+		work.Evaluations = append(work.Evaluations, e.CreateIndex)
+	}
+	for _, a := range ended.Allocations {
+		work.Allocations = append(work.Allocations, a.ID)
+	}
+	slices.SortFunc(work.Allocations, event.ID.Compare)
+	if len(work.Evaluations)+len(work.Allocations) == 0 {
+		return nil
+	}
+	return []event.Event{&event.Collected{Work: []event.CollectedWork{work}}}
 }
 
 func (h *history) evaluate(name string, status event.EvalStatus) ([]event.Event, event.ID) {

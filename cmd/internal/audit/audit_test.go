@@ -57,6 +57,10 @@ var summaries = []struct {
 	{&event.AllocationsReported{NodeID: nodeID, Sequence: 3, Deltas: []event.AllocDelta{{ID: allocID, Client: event.ClientRunning,
 		Tasks: map[string]*event.TaskState{"web": {State: event.TaskRunning, Events: []event.TaskEvent{{Type: event.TaskReceived}, {Type: event.TaskStarted}}}}}}},
 		"node a1000000: c1000000 running (web: Started)"},
+	{&event.Collected{Jobs: []event.CollectedJobs{{Namespace: "default", IDs: []string{"nightly"}}, {Namespace: "prod", IDs: []string{"import"}}},
+		Work:  []event.CollectedWork{{Namespace: "default", JobID: "web", Evaluations: event.Indexes{12, 19}, Allocations: []event.ID{allocID}}},
+		Nodes: []event.ID{nodeID}, Blobs: []event.Hash{event.HashOf([]byte("x"))}},
+		"job nightly, prod/import, 2 evaluations, 1 allocation of web, node a1000000, 1 blob that no job named"},
 }
 
 func TestEveryKindHasASummary(t *testing.T) {

@@ -53,6 +53,8 @@ func Summary(r *event.Record) string {
 		return words(e.NodeID.Short(), e.Status.String(), paren(e.Description))
 	case *event.AllocationsReported:
 		return reported(e)
+	case *event.Collected:
+		return collected(e)
 	}
 	return ""
 }
@@ -157,6 +159,41 @@ func reported(e *event.AllocationsReported) string {
 		items = append(items, words(text, paren(strings.Join(tasks, "; "))))
 	}
 	return strings.Join(append([]string{"node " + e.NodeID.Short() + ":"}, some(items, ", ")...), " ")
+}
+
+// collected counts what left: the names of thousands of jobs tell nobody anything.
+func collected(e *event.Collected) string {
+	var parts []string
+	count := func(n int, one, many string) {
+		if n == 1 {
+			parts = append(parts, "1 "+one)
+		} else if n > 1 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, many))
+		}
+	}
+	var jobs []string
+	for i := range e.Jobs {
+		for _, id := range e.Jobs[i].IDs {
+			jobs = append(jobs, event.JobKey{Namespace: e.Jobs[i].Namespace, ID: id}.String())
+		}
+	}
+	if len(jobs) > 0 {
+		parts = append(parts, words("job", some(jobs, ", ")[0]))
+	}
+	for i := range e.Work {
+		w := &e.Work[i]
+		before := len(parts)
+		count(len(w.Evaluations), "evaluation", "evaluations")
+		count(len(w.Allocations), "allocation", "allocations")
+		if len(parts) > before {
+			parts[len(parts)-1] += " of " + w.Job().String()
+		}
+	}
+	for _, id := range e.Nodes {
+		parts = append(parts, "node "+id.Short())
+	}
+	count(len(e.Blobs), "blob that no job named", "blobs that no job named")
+	return strings.Join(parts, ", ")
 }
 
 func statusWord(s event.ClientStatus) string {
