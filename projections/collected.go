@@ -218,10 +218,10 @@ func (s *State) workCollected(r *event.Record, w *event.CollectedWork, l *leavin
 			}
 		}
 	}
-	for _, id := range w.Allocations {
+	for i, id := range w.Allocations {
 		a := s.Allocation(id)
-		if a == nil || a.Job != key {
-			s.impossible(r, "allocation %v is none of job %v", id, key)
+		if a == nil || a.Job != key || evals[a.EvalID] || i > 0 && id.Compare(w.Allocations[i-1]) <= 0 {
+			s.impossible(r, "allocation %v is none of job %v, or is named twice", id, key)
 		}
 		s.leave(r, a, l)
 	}

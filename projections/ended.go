@@ -50,7 +50,7 @@ func newEndings() endings {
 		allocations: newTable[agedOrdinal, struct{}](func(a, b agedOrdinal) int {
 			return cmp.Or(cmp.Compare(a.index, b.index), cmp.Compare(a.ordinal, b.ordinal))
 		}),
-		named:       newTable[event.Hash, int](compareHash),
+		named: newTable[event.Hash, int](compareHash),
 		unnamed: newTable[agedBlob, struct{}](func(a, b agedBlob) int {
 			return cmp.Or(cmp.Compare(a.time, b.time), compareHash(a.hash, b.hash))
 		}),
