@@ -397,7 +397,7 @@ func (t *touching) collected(e *event.Collected) (known bool) {
 			}
 			t.job(key)
 			for eval := range t.before.EvaluationsOf(key) {
-				t.evaluation(eval)
+				t.evaluationLeft(eval)
 			}
 			for a := range t.before.AllocationsOf(key) {
 				t.left(a)
@@ -422,7 +422,7 @@ func (t *touching) workCollected(w *event.CollectedWork) (known bool) {
 		for eval := range t.before.EvaluationsOf(w.Job()) {
 			if _, named := slices.BinarySearch(w.Evaluations, eval.CreateIndex); named && eval.Status.Terminal() {
 				evals[eval.ID] = true
-				t.evaluation(eval)
+				t.evaluationLeft(eval)
 			}
 		}
 		if len(evals) < len(w.Evaluations) {
@@ -442,6 +442,13 @@ func (t *touching) workCollected(w *event.CollectedWork) (known bool) {
 		t.left(a)
 	}
 	return true
+}
+
+// evaluationLeft is an evaluation that is not there any more, nor the list of what
+// it made.
+func (t *touching) evaluationLeft(e *event.Evaluation) {
+	t.evaluation(e)
+	t.bell.touch(matter{sort: allocationsOfJob, job: e.Job()})
 }
 
 // left is an allocation that is not there any more: its node may forget it.
