@@ -393,19 +393,15 @@ func removeDropped(p *event.PlanCommitted) {
 func (d *decision) commit(p *event.PlanCommitted, eval *event.Evaluation, key event.JobKey) *Rejection {
 	failed := slices.ContainsFunc(p.Groups, func(g event.PlannedGroup) bool { return g.Failed != nil })
 	open := p.Outcome == event.EvalPending
-	// Room that came free after the basis may be just what was missing: whoever
-	// goes to sleep now would miss the wake-up.
-	missed := failed && d.state.CapacityIndex(p.ClassEligibility, p.EscapedComputedClass) > p.Basis
 	blocked := d.state.BlockedEvaluation(key)
 	var follow *event.Evaluation
 	switch {
 	case open || !failed:
 	case eval.TriggeredBy == event.TriggerQueuedAllocs:
-		// It was blocked before: it goes back to sleep under the same ID.
+		// It was blocked before: it goes back to sleep under the same ID. Room that
+		// came since the basis is not missed: who wakes it compares that room with
+		// the basis, not with the moment of falling asleep.
 		p.Outcome, p.Description = event.EvalBlocked, "created to place remaining allocations"
-		if missed {
-			p.Outcome = event.EvalPending
-		}
 	default:
 		follow = &event.Evaluation{
 			ID: event.DeriveID("blocked", eval.ID, p.Basis), Namespace: eval.Namespace, JobID: eval.JobID,
@@ -422,9 +418,6 @@ func (d *decision) commit(p *event.PlanCommitted, eval *event.Evaluation, key ev
 				}
 				follow.FailedTGAllocs[g.Name] = g.Failed
 			}
-		}
-		if missed {
-			follow.Status = event.EvalPending
 		}
 		p.BlockedEval = follow.ID
 	}

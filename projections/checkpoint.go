@@ -19,7 +19,7 @@ import (
 
 const checkpointMagic = "drover state\n"
 
-const checkpointTables = 8
+const checkpointTables = 7
 
 // partBytesMax bounds one part of a checkpoint that is read back: a larger
 // length is damage. A row is at most a blob with its chunks.
@@ -52,7 +52,7 @@ func (s *State) Encode(w io.Writer) error {
 	}
 	for _, n := range []int{
 		s.blobs.len(), s.specs.len(), s.jobs.len(), s.evaluations.len(), s.nodes.len(),
-		s.commands.len(), s.capacity.len(), s.allocationCount,
+		s.commands.len(), s.allocationCount,
 	} {
 		head.Counts = append(head.Counts, uint64(n))
 	}
@@ -73,7 +73,6 @@ func (s *State) Encode(w io.Writer) error {
 		func() error { return writeParts(out, s.evaluations.all()) },
 		func() error { return writeParts(out, s.nodes.all()) },
 		func() error { return writeParts(out, s.commands.all()) },
-		func() error { return writeParts(out, s.capacity.all()) },
 		func() error { return s.writeAllocations(out) },
 	} {
 		if err := write(); err != nil {
@@ -196,10 +195,7 @@ func (s *State) readTables(in *bufio.Reader, counts []uint64) error {
 				s.commandAge.put(agedCommand{c.Time, c.ID}, c.ID)
 			})
 		},
-		func() error {
-			return readParts(in, counts[6], func(c *classCapacity) { s.capacity.put(c.Class, *c) })
-		},
-		func() error { return s.readAllocations(in, counts[7]) },
+		func() error { return s.readAllocations(in, counts[6]) },
 	} {
 		if err := read(); err != nil {
 			return err

@@ -174,7 +174,6 @@ func (s *State) collected(r *event.Record, e *event.Collected) {
 		s.nodes.remove(id)
 		s.indexes[TableNodes] = r.Index
 	}
-	s.forgetClasses()
 	for _, hash := range e.Blobs {
 		if !s.IsUnnamed(hash) {
 			s.impossible(r, "blob %v is named, or is not there", hash)
@@ -288,22 +287,4 @@ func (s *State) releaseSpecs(key event.JobKey, l *leaving) {
 		s.release(key, hash)
 	}
 	l.specs = l.specs[:0]
-}
-
-// forgetClasses drops the capacity of node classes that no node is of any more. A
-// node has one class, so there is one to drop whenever there are more classes
-// than nodes, and no walk over the nodes otherwise.
-func (s *State) forgetClasses() {
-	if s.capacity.len() <= s.nodes.len() {
-		return
-	}
-	used := make(map[string]bool, s.nodes.len())
-	for n := range s.nodes.all() {
-		used[n.Info.ComputedClass] = true
-	}
-	for _, c := range slices.Collect(s.capacity.all()) {
-		if !used[c.Class] {
-			s.capacity.remove(c.Class)
-		}
-	}
 }

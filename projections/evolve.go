@@ -633,7 +633,7 @@ func (s *State) allocationChanged(r *event.Record, id event.ID, change func(*All
 			if holds {
 				n.hold(s.owner, a)
 			} else if held {
-				s.capacityCame(n, r.Index)
+				n.RoomIndex = r.Index
 			}
 			if ordered {
 				n.OrdersIndex = r.Index
@@ -656,10 +656,6 @@ func (s *State) allocationChanged(r *event.Record, id event.ID, change func(*All
 			}
 		})
 	}
-}
-
-func (s *State) capacityCame(n *Node, index uint64) {
-	s.capacity.put(n.Info.ComputedClass, classCapacity{n.Info.ComputedClass, index})
 }
 
 func (s *State) nodeRegistered(r *event.Record, e *event.NodeRegistered) {
@@ -707,7 +703,7 @@ func (s *State) nodeChanged(r *event.Record, e *event.NodeChanged) {
 	n.Info = &info
 	n.derive()
 	s.reclass(n, was)
-	s.capacityCame(n, r.Index)
+	n.RoomIndex = r.Index
 	s.putNode(n, r.Index)
 }
 
@@ -720,7 +716,7 @@ func (s *State) nodeStatusChanged(r *event.Record, e *event.NodeStatusChanged) {
 	switch e.Status {
 	case event.NodeReady:
 		n.note(r.Index, r.Time, "Cluster", "Node is ready")
-		s.capacityCame(n, r.Index)
+		n.RoomIndex = r.Index
 	case event.NodeDown:
 		n.note(r.Index, r.Time, "Cluster", "Node heartbeat missed")
 	}

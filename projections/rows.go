@@ -147,6 +147,10 @@ type Node struct {
 	OrdersIndex       uint64            `cbor:"10,keyasint,omitempty"` // last record that changed what it should run
 	CreateIndex       uint64            `cbor:"11,keyasint"`
 	ModifyIndex       uint64            `cbor:"12,keyasint"`
+	// RoomIndex is the last record that brought room here: the node became ready
+	// or changed, or an allocation ended. A decision on an older state has not
+	// seen that room.
+	RoomIndex uint64 `cbor:"13,keyasint,omitempty"`
 
 	Available Resources   `cbor:"-"` // total less what is kept back
 	Used      Resources   `cbor:"-"` // by allocations that hold room

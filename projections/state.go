@@ -64,12 +64,6 @@ type State struct {
 	freeSlots        []uint32 // of the fleet; shared among states, never changed
 	classes          feasibilityClasses
 
-	// capacity is, by computed node class, the last index at which room came
-	// free on a node of the class: a node became ready, or an allocation ended.
-	// An evaluation decided before that must not go to sleep (the missed
-	// wake-up of blocked evaluations).
-	capacity table[string, classCapacity]
-
 	ended endings
 
 	// While a draft makes the state. Nothing of it is in a state that was handed out.
@@ -101,11 +95,6 @@ func (b blob) bytes() []byte {
 		all = append(all, c...)
 	}
 	return all
-}
-
-type classCapacity struct {
-	Class string `cbor:"1,keyasint,omitempty"`
-	Index uint64 `cbor:"2,keyasint"`
 }
 
 // Remembered is where in the log a command took effect.
@@ -170,7 +159,6 @@ func New() *State {
 		pending:          newTable[queueOrder, *event.Evaluation](compareQueueOrder),
 		blocked:          newTable[event.JobKey, *event.Evaluation](event.JobKey.Compare),
 		commandAge:       newTable[agedCommand, event.ID](compareAged),
-		capacity:         newTable[string, classCapacity](cmp.Compare[string]),
 		ended:            newEndings(),
 		classes:          feasibilityClasses{numbers: newTable[string, feasibilityClass](cmp.Compare[string])},
 	}
@@ -191,7 +179,6 @@ func (s *State) clone() *State {
 	c.pending = s.pending.copy()
 	c.blocked = s.blocked.copy()
 	c.commandAge = s.commandAge.copy()
-	c.capacity = s.capacity.copy()
 	c.ended = s.ended.copy()
 	c.classes.numbers = s.classes.numbers.copy()
 	c.owner, c.touched = new(owner), nil
@@ -360,19 +347,6 @@ func (s *State) Spec(hash event.Hash) *Spec {
 
 // Command tells where a remembered command took effect.
 func (s *State) Command(id event.ID) (Remembered, bool) { return s.commands.get(id) }
-
-// CapacityIndex is the last index at which room came free for an evaluation:
-// on a node of a class that it can use, has never seen, or of any class when its
-// constraints look beyond the class.
-func (s *State) CapacityIndex(eligibility map[string]bool, escaped bool) uint64 {
-	var last uint64
-	for c := range s.capacity.all() {
-		if eligible, seen := eligibility[c.Class]; escaped || !seen || eligible {
-			last = max(last, c.Index)
-		}
-	}
-	return last
-}
 
 // prefixRange visits the values of an ID-keyed table whose ID begins with these
 // bytes.

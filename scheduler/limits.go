@@ -56,6 +56,14 @@ const (
 	// unblockMax is the same for evaluations that are woken.
 	unblockMax = 1000
 
+	// lineBlockMax bounds the blocks of a line: about the square root of the
+	// largest lines, so that neither finding a block nor searching it is long.
+	lineBlockMax = 512
+
+	// cameSlack is how many notes of room that are out of date are kept at least
+	// before they are cleared away, so that a small fleet does not clear all the time.
+	cameSlack = 1024
+
 	// retryFirst and retryMax bound the wait before a command is sent again that
 	// was neither accepted nor refused (no leader, for instance).
 	retryFirst = 50 * time.Millisecond

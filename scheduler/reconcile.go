@@ -128,12 +128,14 @@ func (g *groupChanges) settle(versions *versionChanges, stays func(*projections.
 	slices.SortFunc(g.lost, byName)
 	g.dropNamesakes()
 
-	// Too many: the highest names go first. What has ended cannot be stopped.
-	for i := len(g.present) - 1; i >= 0 && len(g.present) > g.group.Count; i-- {
-		if a := g.present[i]; !a.Client.Terminal() {
+	// Too many: the highest names go first. What has ended needs no stopping, but
+	// its place is gone all the same and is not to be filled anew.
+	for len(g.present) > g.group.Count {
+		last := len(g.present) - 1
+		if a := g.present[last]; !a.Client.Terminal() {
 			g.unneeded = append(g.unneeded, a)
-			g.present = slices.Delete(g.present, i, i+1)
 		}
+		g.present = g.present[:last]
 	}
 
 	names := make(map[uint32]bool, g.group.Count)

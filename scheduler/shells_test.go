@@ -28,11 +28,19 @@ type ledger struct {
 	answer func(n int, plan *event.PlanCommitted) (PlanResult, error, bool)
 	refuse error // of reactors' commands
 	epochs []uint64
+	told   int // records published
 }
 
 func newLedger(t *testing.T) *ledger {
 	c := newCluster(t)
-	return &ledger{Store: projections.NewStore(c.state), cluster: c, open: make(map[event.JobKey]int)}
+	return &ledger{Store: projections.NewStore(c.state), cluster: c, open: make(map[event.JobKey]int), told: len(c.log)}
+}
+
+// publish hands out what the cluster's log has got.
+func (l *ledger) publish() {
+	news := l.cluster.log[l.told:]
+	l.told = len(l.cluster.log)
+	l.Publish(news, l.cluster.state)
 }
 
 // change does something to the cluster and publishes it.
@@ -40,7 +48,7 @@ func (l *ledger) change(do func(c *cluster)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	do(l.cluster)
-	l.Publish(nil, l.cluster.state)
+	l.publish()
 }
 
 func (l *ledger) CommitPlan(ctx context.Context, plan *event.PlanCommitted) (PlanResult, error) {
@@ -68,7 +76,7 @@ func (l *ledger) take(plan *event.PlanCommitted) PlanResult {
 		return PlanResult{Refused: "the job changed", RefreshIndex: s.Index()}
 	}
 	l.cluster.apply(plan)
-	l.Publish(nil, l.cluster.state)
+	l.publish()
 	return PlanResult{Index: l.cluster.state.Index()}
 }
 
@@ -91,7 +99,7 @@ func (l *ledger) Unblock(ctx context.Context, epoch uint64, evals []event.ID) er
 		l.cluster.apply(&event.EvaluationUnblocked{EvalID: id})
 		l.awake = append(l.awake, id)
 	}
-	l.Publish(nil, l.cluster.state)
+	l.publish()
 	return nil
 }
 
@@ -106,7 +114,7 @@ func (l *ledger) MarkDown(ctx context.Context, epoch uint64, nodes []event.ID, r
 		l.cluster.apply(&event.NodeStatusChanged{NodeID: id, Status: event.NodeDown, Description: reason})
 		l.down = append(l.down, id)
 	}
-	l.Publish(nil, l.cluster.state)
+	l.publish()
 	return nil
 }
 
@@ -310,7 +318,7 @@ func TestWorkersTryAgainOnANewerState(t *testing.T) {
 		{name: "the job changed meanwhile", kind: event.JobTypeService, answer: func(l *ledger, n int, plan *event.PlanCommitted) (PlanResult, error, bool) {
 			if n == 1 {
 				l.cluster.submit(newJob("web", 4, 100, 100))
-				l.Publish(nil, l.cluster.state)
+				l.publish()
 			}
 			return PlanResult{}, nil, false
 		}, plans: 2, live: 4},
@@ -319,7 +327,7 @@ func TestWorkersTryAgainOnANewerState(t *testing.T) {
 		}, plans: 20, live: 2},
 		{name: "somebody else closed it", kind: event.JobTypeService, answer: func(l *ledger, n int, plan *event.PlanCommitted) (PlanResult, error, bool) {
 			l.cluster.apply(&event.EvaluationEnded{EvalID: plan.EvalID, Status: event.EvalCanceled})
-			l.Publish(nil, l.cluster.state)
+			l.publish()
 			return PlanResult{}, nil, false
 		}, plans: 1},
 		{name: "no progress, service", kind: event.JobTypeService, answer: func(l *ledger, n int, plan *event.PlanCommitted) (PlanResult, error, bool) {
@@ -442,263 +450,5 @@ func TestALargeDecisionIsSeveralPlans(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-// block puts an evaluation of the job to sleep that was decided at basis.
-func (c *cluster) block(job string, basis uint64, trigger event.Trigger, classes map[string]bool, escaped bool) event.ID {
-	c.evals++
-	eval := event.Evaluation{
-		ID: event.DeriveID("blocked-eval", event.ID{}, c.evals), Namespace: event.DefaultNamespace, JobID: job,
-		Type: event.JobTypeService, Priority: 50, TriggeredBy: trigger, Status: event.EvalBlocked, SnapshotIndex: basis,
-		ClassEligibility: classes, EscapedComputedClass: escaped,
-	}
-	c.apply(&event.EvaluationCreated{Evaluation: eval})
-	return eval.ID
-}
-
-func TestUnblockerWakesWhatCanUseTheRoom(t *testing.T) {
-	inBubble(t, func(t *testing.T, l *ledger) {
-		var usable, unseen, unusable, escaped event.ID
-		small := newNode("small", 1000, 1000, func(n *event.Node) { n.NodeClass = "small" })
-		l.change(func(c *cluster) {
-			for _, id := range []string{"usable", "unseen", "unusable", "escaped"} {
-				c.submit(newJob(id, 1, 4000, 100))
-			}
-			at := c.state.Index()
-			usable = c.block("usable", at, event.TriggerQueuedAllocs, map[string]bool{small.ComputedClass: true}, false)
-			unseen = c.block("unseen", at, event.TriggerQueuedAllocs, map[string]bool{"other": false}, false)
-			unusable = c.block("unusable", at, event.TriggerQueuedAllocs, map[string]bool{small.ComputedClass: false}, false)
-			escaped = c.block("escaped", at, event.TriggerQueuedAllocs, map[string]bool{small.ComputedClass: false}, true)
-		})
-		running(t, (&Unblocker{Source: l, Waker: l, Epoch: 7}).Run)
-		synctest.Wait()
-		if len(l.woken()) != 0 {
-			t.Fatalf("%d were woken by nothing", len(l.woken()))
-		}
-		l.change(func(c *cluster) { c.addNode(small) })
-		synctest.Wait()
-		for _, id := range []event.ID{usable, unseen, escaped} {
-			if !slices.Contains(l.woken(), id) {
-				t.Errorf("%v sleeps on", id.Short())
-			}
-		}
-		if slices.Contains(l.woken(), unusable) || len(l.woken()) != 3 {
-			t.Errorf("woken: %v", l.woken())
-		}
-		if l.epochs[0] != 7 {
-			t.Errorf("the command carries epoch %d", l.epochs[0])
-		}
-	})
-}
-
-// Room came after the decision and before it went to sleep: nothing will come
-// any more, and it must be woken all the same.
-func TestUnblockerMissesNoWakeUp(t *testing.T) {
-	inBubble(t, func(t *testing.T, l *ledger) {
-		var id event.ID
-		running(t, (&Unblocker{Source: l, Waker: l}).Run)
-		l.change(func(c *cluster) {
-			c.submit(newJob("web", 1, 4000, 100))
-			basis := c.state.Index()
-			c.addNode(newNode("a", 1000, 1000, nil))
-			id = c.block("web", basis, event.TriggerQueuedAllocs, map[string]bool{}, false)
-		})
-		synctest.Wait()
-		if !slices.Equal(l.woken(), []event.ID{id}) {
-			t.Fatalf("woken: %v", l.woken())
-		}
-		// It fails again on the new state and goes back to sleep: now it may.
-		l.change(func(c *cluster) {
-			plan := Schedule(c.state, c.state.Evaluation(id))
-			plan.Outcome = event.EvalBlocked
-			c.apply(plan)
-		})
-		synctest.Wait()
-		if len(l.woken()) != 1 {
-			t.Fatalf("woken again by nothing: %v", l.woken())
-		}
-	})
-}
-
-func TestUnblockerTriesAgain(t *testing.T) {
-	inBubble(t, func(t *testing.T, l *ledger) {
-		l.refuse = errors.New("no leader")
-		l.change(func(c *cluster) {
-			c.submit(newJob("web", 1, 4000, 100))
-			c.block("web", c.state.Index(), event.TriggerQueuedAllocs, nil, false)
-			c.addNode(newNode("a", 1000, 1000, nil))
-		})
-		running(t, (&Unblocker{Source: l, Waker: l}).Run)
-		pass(10 * time.Second)
-		l.mu.Lock()
-		tries := len(l.epochs)
-		l.refuse = nil
-		l.mu.Unlock()
-		if tries < 2 || tries > 20 {
-			t.Errorf("%d tries in 10 s", tries)
-		}
-		pass(retryMax + time.Second)
-		if len(l.woken()) != 1 {
-			t.Fatalf("woken: %v", l.woken())
-		}
-	})
-}
-
-// What was blocked by contention waits for no room, only for a while.
-func TestUnblockerReleasesContentionByTime(t *testing.T) {
-	inBubble(t, func(t *testing.T, l *ledger) {
-		l.change(func(c *cluster) {
-			c.addNode(newNode("a", 1000, 1000, nil))
-			c.submit(newJob("web", 1, 100, 100))
-			c.block("web", 0, event.TriggerMaxPlanAttempts, nil, true)
-		})
-		running(t, (&Unblocker{Source: l, Waker: l}).Run)
-		pass(attemptsRetry - time.Second)
-		if len(l.woken()) != 0 {
-			t.Fatal("woken at once")
-		}
-		pass(2 * time.Second)
-		if len(l.woken()) != 1 {
-			t.Fatalf("woken: %v", l.woken())
-		}
-	})
-}
-
-func newHeartbeats(t *testing.T, l *ledger, now func() time.Time) *Heartbeats {
-	h, err := NewHeartbeats(HeartbeatConfig{
-		Source: l, Marker: l, Epoch: 3, Now: now,
-		Jitter: func(max time.Duration) time.Duration { return max / 2 },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return h
-}
-
-func TestASilentNodeIsDeclaredDown(t *testing.T) {
-	inBubble(t, func(t *testing.T, l *ledger) {
-		l.change(func(c *cluster) { c.addNodes(2, "n", 1000, 1000) })
-		h := newHeartbeats(t, l, time.Now)
-		running(t, h.Run)
-		// Both are silent at first, for less than the full grace after a start.
-		pass(25 * time.Second)
-		if ttl := h.Beat(nodeID("n0"), time.Now()); ttl != 15*time.Second {
-			t.Fatalf("TTL %v, want 10 s and half of it as jitter", ttl)
-		}
-		if len(l.downNodes()) != 0 {
-			t.Fatalf("declared down within the grace: %v", l.downNodes())
-		}
-		// n1 was never heard of: 2 x 10 s and 10 s.
-		pass(7 * time.Second)
-		if !slices.Equal(l.downNodes(), []event.ID{nodeID("n1")}) {
-			t.Fatalf("down: %v, want n1", l.downNodes())
-		}
-		// n0 goes on as long as it sends.
-		for range 20 {
-			h.Beat(nodeID("n0"), time.Now())
-			pass(20 * time.Second)
-		}
-		if len(l.downNodes()) != 1 {
-			t.Fatalf("down: %v", l.downNodes())
-		}
-		pass(7 * time.Second) // 15 s and the grace of 10 s, since the last
-		if !slices.Equal(l.downNodes(), []event.ID{nodeID("n1"), nodeID("n0")}) {
-			t.Fatalf("down: %v, want both", l.downNodes())
-		}
-		if l.cluster.state.Node(nodeID("n0")).StatusDescription != reasonHeartbeat || l.epochs[0] != 3 {
-			t.Error("the command lacks its reason or epoch")
-		}
-		// Down is down: it is not declared again.
-		pass(time.Hour)
-		if len(l.downNodes()) != 2 {
-			t.Fatalf("down: %v", l.downNodes())
-		}
-	})
-}
-
-// TestAReportTakesNoTimeAway: every report is a sign of life and draws a time of
-// its own. A node goes by the time that its last heartbeat was answered with, so
-// one drawn since may give it more, and never less.
-func TestAReportTakesNoTimeAway(t *testing.T) {
-	inBubble(t, func(t *testing.T, l *ledger) {
-		l.change(func(c *cluster) { c.addNodes(1, "n", 1000, 1000) })
-		h := newHeartbeats(t, l, time.Now)
-		running(t, h.Run)
-		longest := func(max time.Duration) time.Duration { return max }
-		shortest := func(time.Duration) time.Duration { return 0 }
-		for range 20 {
-			h.config.Jitter = longest
-			ttl := h.Beat(nodeID("n0"), time.Now())
-			h.config.Jitter = shortest
-			pass(time.Millisecond)
-			h.Beat(nodeID("n0"), time.Now()) // a report
-			// As late as it may be: its time, and the grace of 10 s.
-			pass(ttl + 9*time.Second)
-			if len(l.downNodes()) > 0 {
-				t.Fatalf("down: %v", l.downNodes())
-			}
-		}
-	})
-}
-
-func TestAServerThatStoodStillDeclaresNobodyDown(t *testing.T) {
-	inBubble(t, func(t *testing.T, l *ledger) {
-		l.change(func(c *cluster) { c.addNodes(2, "n", 1000, 1000) })
-		// The clock jumps: all goroutines of this server stood still for a minute.
-		var mu sync.Mutex
-		var stood time.Duration
-		now := func() time.Time {
-			mu.Lock()
-			defer mu.Unlock()
-			return time.Now().Add(stood)
-		}
-		h := newHeartbeats(t, l, now)
-		running(t, h.Run)
-		h.Beat(nodeID("n0"), now())
-		h.Beat(nodeID("n1"), now())
-		pass(5 * time.Second)
-		mu.Lock()
-		stood = time.Minute
-		mu.Unlock()
-		pass(28 * time.Second)
-		if len(l.downNodes()) != 0 {
-			t.Fatalf("down after a pause of the server: %v", l.downNodes())
-		}
-		h.Beat(nodeID("n0"), now())
-		pass(5 * time.Second) // past the full grace of 30 s
-		if !slices.Equal(l.downNodes(), []event.ID{nodeID("n1")}) {
-			t.Fatalf("down: %v, want n1", l.downNodes())
-		}
-	})
-}
-
-func TestMarkingDownIsTriedAgainUnlessTheNodeSpeaks(t *testing.T) {
-	inBubble(t, func(t *testing.T, l *ledger) {
-		l.change(func(c *cluster) { c.addNodes(2, "n", 1000, 1000) })
-		l.refuse = errors.New("no leader")
-		h := newHeartbeats(t, l, time.Now)
-		running(t, h.Run)
-		pass(35 * time.Second)
-		l.mu.Lock()
-		if len(l.epochs) < 3 {
-			t.Errorf("%d tries", len(l.epochs))
-		}
-		l.refuse = nil
-		h.Beat(nodeID("n0"), time.Now())
-		l.mu.Unlock()
-		pass(2 * time.Second)
-		if !slices.Equal(l.downNodes(), []event.ID{nodeID("n1")}) {
-			t.Fatalf("down: %v, want n1", l.downNodes())
-		}
-	})
-}
-
-func TestTTLGrowsWithTheFleet(t *testing.T) {
-	h := &Heartbeats{config: HeartbeatConfig{TTLMin: heartbeatTTLMin}}
-	for nodes, want := range map[int]time.Duration{0: 10 * time.Second, 500: 10 * time.Second, 5000: 100 * time.Second} {
-		if got := h.ttl(nodes); got != want {
-			t.Errorf("TTL of %d nodes is %v, want %v", nodes, got, want)
-		}
 	}
 }

@@ -4,7 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
+	"maps"
+	"slices"
 	"time"
 
 	"drover/eventlog/event"
@@ -18,92 +19,105 @@ type Waker interface {
 	Unblock(ctx context.Context, epoch uint64, evals []event.ID) error
 }
 
+// History is a source that tells what changed, too.
+type History interface {
+	Source
+	// CommitsAfter lists the commits after the index, as far back as they are
+	// kept, and a channel that is closed at the next one.
+	CommitsAfter(index uint64) ([]projections.Commit, <-chan struct{})
+}
+
 // Unblocker is the reactor that wakes blocked evaluations when room came that
-// they can use. It keeps nothing that a new leader could not derive: whether to
-// wake one follows from the state alone.
+// they can use. It keeps nothing that a new leader could not derive: whom to wake
+// follows from the state alone (see sleepers), and is derived from it when the
+// commits that it follows have a gap.
 type Unblocker struct {
-	Source Source
+	Source History
 	Waker  Waker
 	Epoch  uint64       // the epoch of the leadership that this reactor serves
 	Log    *slog.Logger // nil discards
+
+	// Looked, if set, is called each time that something was looked at.
+	Looked func(Wakeup)
+}
+
+// Wakeup is one look at what waits.
+type Wakeup struct {
+	Blocked int           // evaluations that wait, or were woken and are not decided yet
+	Demands int           // different things that they ask for
+	Woken   int           // evaluations told to wake
+	Took    time.Duration // to find them
 }
 
 // Run wakes evaluations until ctx ends.
 func (u *Unblocker) Run(ctx context.Context) error {
-	var running sync.WaitGroup
-	defer running.Wait()
-	wake := follow(ctx, u.Source, &running)
 	contended := time.NewTicker(attemptsRetry)
 	defer contended.Stop()
 	again := time.NewTimer(0)
 	defer again.Stop()
-	wait := retryFirst
-	var seen seenCapacity
+	<-again.C
+	wait, resting := retryFirst, false
+	var asleep *sleepers
 	for {
+		began := time.Now()
+		var index uint64
+		if asleep != nil {
+			index = asleep.state.Index()
+		}
 		s := u.Source.Snapshot()
-		err := u.unblock(ctx, wakeable(s, seen))
-		if err == nil {
-			seen, wait = seenCapacity{s.Index(), s.CapacityIndex(nil, true)}, retryFirst
-		} else {
-			again.Reset(wait)
-			wait = min(2*wait, retryMax)
+		commits, changed := u.Source.CommitsAfter(index)
+		if asleep == nil || len(commits) == 0 && s.Index() > index || !asleep.follow(commits) {
+			asleep = newSleepers(u.Source.Snapshot())
+		}
+		due := asleep.due()
+		took := time.Since(began)
+		woken := 0
+		if !resting && len(due) > 0 {
+			// A part at a time: what happens meanwhile may change who is next.
+			woken = min(len(due), unblockMax)
+			if err := u.unblock(ctx, due[:woken]); err != nil {
+				woken, resting = 0, true
+				again.Reset(wait)
+				wait = min(2*wait, retryMax)
+			} else {
+				asleep.sent(woken)
+				wait = retryFirst
+			}
+		}
+		if u.Looked != nil {
+			u.Looked(Wakeup{Blocked: asleep.blocked(), Demands: len(asleep.byKey), Woken: woken, Took: took})
+		}
+		if woken > 0 && woken < len(due) {
+			continue
 		}
 		select {
-		case <-wake:
+		case <-changed:
 		case <-again.C:
+			resting = false
 		case <-contended.C:
-			if err := u.unblock(ctx, contention(u.Source.Snapshot())); err != nil && ctx.Err() == nil && u.Log != nil {
-				u.Log.Warn("contended evaluations stay blocked for another while", "error", err)
-			}
+			u.release(ctx, slices.SortedFunc(maps.Keys(asleep.contended), event.ID.Compare))
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-func (u *Unblocker) unblock(ctx context.Context, evals []event.ID) error {
-	for len(evals) > 0 {
-		n := min(len(evals), unblockMax)
-		if err := u.Waker.Unblock(ctx, u.Epoch, evals[:n]); err != nil {
-			if u.Log != nil && ctx.Err() == nil {
-				u.Log.Warn("blocked evaluations were not woken", "count", len(evals), "error", err)
-			}
-			return fmt.Errorf("wake %d evaluations: %w", len(evals), err)
+// release wakes those who wait because their plans were refused too often. No
+// room has to come for them.
+func (u *Unblocker) release(ctx context.Context, evals []event.ID) {
+	for some := range slices.Chunk(evals, unblockMax) {
+		if u.unblock(ctx, some) != nil {
+			return // at the next tick
 		}
-		evals = evals[n:]
+	}
+}
+
+func (u *Unblocker) unblock(ctx context.Context, evals []event.ID) error {
+	if err := u.Waker.Unblock(ctx, u.Epoch, evals); err != nil {
+		if u.Log != nil && ctx.Err() == nil {
+			u.Log.Warn("blocked evaluations were not woken", "count", len(evals), "error", err)
+		}
+		return fmt.Errorf("wake %d evaluations: %w", len(evals), err)
 	}
 	return nil
-}
-
-// seenCapacity is what was looked at before: blocked evaluations up to index,
-// against room that came up to capacity.
-type seenCapacity struct{ index, capacity uint64 }
-
-// wakeable lists the blocked evaluations for which room came since they were
-// decided. That it asks for the time of the decision, and not of falling asleep,
-// is what keeps a wake-up from being missed in between.
-func wakeable(s *projections.State, seen seenCapacity) []event.ID {
-	moved := s.CapacityIndex(nil, true) > seen.capacity
-	var evals []event.ID
-	for eval := range s.BlockedEvaluations() {
-		if !moved && eval.ModifyIndex <= seen.index || eval.TriggeredBy == event.TriggerMaxPlanAttempts {
-			continue
-		}
-		if s.CapacityIndex(eval.ClassEligibility, eval.EscapedComputedClass) > eval.SnapshotIndex {
-			evals = append(evals, eval.ID)
-		}
-	}
-	return evals
-}
-
-// contention lists the evaluations that wait because their plans were refused
-// too often. No room has to come for them.
-func contention(s *projections.State) []event.ID {
-	var evals []event.ID
-	for eval := range s.BlockedEvaluations() {
-		if eval.TriggeredBy == event.TriggerMaxPlanAttempts {
-			evals = append(evals, eval.ID)
-		}
-	}
-	return evals
 }

@@ -277,8 +277,12 @@ func (c *Checker) planned(e *event.PlanCommitted) error {
 		if group == nil {
 			return fmt.Errorf("allocation %v goes on as one of group %q, which is gone", id, a.group)
 		}
-		a.ask, a.version = askOf(group), e.JobVersion
-		touched[a.node] = true
+		a.version = e.JobVersion
+		// A node may have shrunk below what it holds; what goes on as it is is no
+		// fault of the plan.
+		if next := askOf(group); next != a.ask {
+			a.ask, touched[a.node] = next, true
+		}
 	}
 	for _, g := range e.Groups {
 		for _, p := range g.Placements {

@@ -144,13 +144,7 @@ func encode(v any) []byte {
 }
 
 func (c *cluster) wake() {
-	var ids []event.ID
-	for e := range c.state.BlockedEvaluations() {
-		if c.state.CapacityIndex(e.ClassEligibility, e.EscapedComputedClass) > max(e.SnapshotIndex, e.ModifyIndex) {
-			ids = append(ids, e.ID)
-		}
-	}
-	if len(ids) > 0 {
+	if ids := scheduler.Wakeable(c.state); len(ids) > 0 {
 		c.do(event.CallerReactor, "unblocker", commands.UnblockEvaluations{IDs: ids})
 	}
 }
