@@ -74,13 +74,18 @@ func NewHeartbeats(config HeartbeatConfig) (*Heartbeats, error) {
 }
 
 // Beat notes that a node is alive and returns when its next heartbeat is due. A
-// registration is a sign of life too.
+// registration and a report are signs of life too. The node goes by one answer
+// and not by all of them, so a deadline only moves forward: whatever time it was
+// given, it has.
 func (h *Heartbeats) Beat(node event.ID, now time.Time) (ttl time.Duration) {
 	ttl = h.ttl(h.config.Source.Snapshot().NodeCount())
 	ttl += h.config.Jitter(ttl)
+	deadline := now.Add(ttl + h.config.Grace)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.deadlines[node] = now.Add(ttl + h.config.Grace)
+	if deadline.After(h.deadlines[node]) {
+		h.deadlines[node] = deadline
+	}
 	return ttl
 }
 

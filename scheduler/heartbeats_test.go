@@ -62,6 +62,31 @@ func TestASilentNodeIsDeclaredDown(t *testing.T) {
 	})
 }
 
+// TestAReportTakesNoTimeAway: every report is a sign of life and draws a time of
+// its own. A node goes by the time that its last heartbeat was answered with, so
+// one drawn since may give it more, and never less.
+func TestAReportTakesNoTimeAway(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *ledger) {
+		l.change(func(c *cluster) { c.addNodes(1, "n", 1000, 1000) })
+		h := newHeartbeats(t, l, time.Now)
+		running(t, h.Run)
+		longest := func(max time.Duration) time.Duration { return max }
+		shortest := func(time.Duration) time.Duration { return 0 }
+		for range 20 {
+			h.config.Jitter = longest
+			ttl := h.Beat(nodeID("n0"), time.Now())
+			h.config.Jitter = shortest
+			pass(time.Millisecond)
+			h.Beat(nodeID("n0"), time.Now()) // a report
+			// As late as it may be: its time, and the grace of 10 s.
+			pass(ttl + 9*time.Second)
+			if len(l.downNodes()) > 0 {
+				t.Fatalf("down: %v", l.downNodes())
+			}
+		}
+	})
+}
+
 func TestAServerThatStoodStillDeclaresNobodyDown(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *ledger) {
 		l.change(func(c *cluster) { c.addNodes(2, "n", 1000, 1000) })

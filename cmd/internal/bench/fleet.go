@@ -86,6 +86,7 @@ type node struct {
 	sequence uint64
 	allocs   map[event.ID]*running
 	waiting  []event.AllocDelta
+	sent     *event.NodeReport // the one on its way; repeated under its number until the servers have it
 	ready    bool // the next report says so
 	wake     chan struct{}
 	silent   context.CancelFunc // ends all that the node does
@@ -392,7 +393,7 @@ func (n *node) take(b *batch, at time.Duration) {
 
 // ring wakes the reporter when there is something to say.
 func (n *node) ring() {
-	if len(n.waiting) > 0 || n.ready {
+	if len(n.waiting) > 0 || n.ready || n.sent != nil {
 		select {
 		case n.wake <- struct{}{}:
 		default:
@@ -443,12 +444,15 @@ func (n *node) ends(a *running, how event.TaskEventType) {
 func (n *node) next() *event.NodeReport {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.sent != nil {
+		return n.sent
+	}
 	if len(n.waiting) == 0 && !n.ready {
 		return nil
 	}
 	n.sequence++
 	r := &event.NodeReport{NodeCredentials: n.who, Sequence: n.sequence, Deltas: n.waiting}
-	n.waiting = nil
+	n.waiting, n.sent = nil, r
 	if len(r.Deltas) > reportDeltasMax {
 		n.waiting = r.Deltas[reportDeltasMax:]
 		r.Deltas = r.Deltas[:reportDeltasMax]
@@ -495,6 +499,7 @@ func (n *node) acknowledged(r *event.NodeReport) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.sent = nil
 	for i := range r.Deltas {
 		a := n.allocs[r.Deltas[i].ID]
 		if r.Deltas[i].Client == event.ClientRunning {
