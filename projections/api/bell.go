@@ -21,6 +21,7 @@ type bell struct {
 	waiting map[matter]map[*waiter]struct{}
 	counts  [sortCount]int // waiters by the sort of their matters
 	stop    context.CancelFunc
+	at      uint64 // the commit that is being rung for
 }
 
 // matter is something that can be waited for.
@@ -69,8 +70,14 @@ type waiter struct {
 	rung chan struct{} // holds a signal when one of them may have changed
 
 	mu     sync.Mutex
-	orders []event.ID // of a waiter for a node's orders: the allocations touched
-	lost   bool       // orders does not list all of them
+	orders []touchedOrder // of a waiter for a node's orders
+	lost   bool           // orders does not list all of them
+}
+
+// touchedOrder is an allocation whose order a commit touched.
+type touchedOrder struct {
+	allocation event.ID
+	at         uint64 // index of the commit's last record
 }
 
 func (w *waiter) ring() {
@@ -81,14 +88,14 @@ func (w *waiter) ring() {
 }
 
 // order notes an allocation whose order was touched.
-func (w *waiter) order(id event.ID) {
+func (w *waiter) order(o touchedOrder) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.orders) >= ordersNotedMax {
 		w.orders, w.lost = nil, true
 	}
 	if !w.lost {
-		w.orders = append(w.orders, id)
+		w.orders = append(w.orders, o)
 	}
 }
 
@@ -99,7 +106,7 @@ func (w *waiter) lose() {
 }
 
 // takeOrders hands out what was noted since the last time.
-func (w *waiter) takeOrders() (touched []event.ID, lost bool) {
+func (w *waiter) takeOrders() (touched []touchedOrder, lost bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	touched, lost = w.orders, w.lost
@@ -174,6 +181,7 @@ func (b *bell) run(ctx context.Context, before *projections.State) {
 func (b *bell) ring(seen uint64, before *projections.State, c projections.Commit) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.at = c.Last()
 	if c.Records[0].Index != seen+1 {
 		b.ringAll()
 		return
@@ -217,7 +225,7 @@ func (b *bell) touch(m matter) {
 func (b *bell) touchOrder(node, allocation event.ID) {
 	for w := range b.waiting[matter{sort: ordersOfNode, id: node}] {
 		if !allocation.IsZero() {
-			w.order(allocation)
+			w.order(touchedOrder{allocation, b.at})
 		}
 		w.ring()
 	}

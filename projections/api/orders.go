@@ -84,7 +84,7 @@ func (a *API) nodeOrders(w http.ResponseWriter, r *http.Request) error {
 	stream := newOrderStream(credentials.NodeID, a.cfg.RestoreIncarnation)
 	control := http.NewResponseController(w)
 	send := func(batch *event.OrderBatch) error { return sendAll(w, control, frame(batch)) }
-	if err := send(stream.full(state)); err != nil {
+	if err := send(stream.whole(state)); err != nil {
 		return nil // the agent is gone
 	}
 	heartbeat := time.NewTimer(ordersHeartbeat)
@@ -133,7 +133,7 @@ func frame(batch *event.OrderBatch) []byte {
 type orderStream struct {
 	node        event.ID
 	incarnation uint64 // of the cluster's restores
-	index       uint64 // of the state that the last message was made from
+	full        uint64 // index of the state that was listed whole
 	specs       []sentSpec
 }
 
@@ -152,39 +152,41 @@ func (o *orderStream) generation(s *projections.State) event.Generation {
 	return event.Generation{Incarnation: o.incarnation, Index: s.Index()}
 }
 
-// full lists every allocation of the node that the state has. Those that have
+// whole lists every allocation of the node that the state has. Those that have
 // ended are listed too, so that the agent keeps their directories.
-func (o *orderStream) full(s *projections.State) *event.OrderBatch {
+func (o *orderStream) whole(s *projections.State) *event.OrderBatch {
 	batch := &event.OrderBatch{Generation: o.generation(s), Full: true}
 	for a := range s.AllocationsOn(o.node) {
 		o.add(batch, s, a)
 	}
-	o.index = s.Index()
+	o.full = s.Index()
 	return batch
 }
 
-// next lists what changed since the last message; nil when nothing did. touched
-// names, at least, the allocations whose orders changed since then, or lost is
-// set: then everything is listed anew.
-func (o *orderStream) next(s *projections.State, touched []event.ID, lost bool) *event.OrderBatch {
+// next lists the allocations that were touched, as they are in s; nil when it has
+// nothing to tell. When some were lost, everything is listed anew.
+//
+// s may be newer than what has been rung for: then an order comes once more when
+// its turn comes, as it was or newer. To leave out what was told already one would
+// have to remember it; an index does not say it, since s may hold a commit whose
+// orders have yet to be rung for.
+func (o *orderStream) next(s *projections.State, touched []touchedOrder, lost bool) *event.OrderBatch {
 	if lost {
-		return o.full(s)
+		return o.whole(s)
 	}
 	batch := &event.OrderBatch{Generation: o.generation(s)}
 	listed := make(map[event.ID]bool, len(touched))
-	for _, id := range touched {
-		if listed[id] {
+	for _, t := range touched {
+		if t.at <= o.full || listed[t.allocation] {
 			continue
 		}
-		listed[id] = true
-		switch a := s.Allocation(id); {
-		case a == nil:
-			batch.Gone = append(batch.Gone, id)
-		case a.AllocModifyIndex > o.index: // else the last message told it already
+		listed[t.allocation] = true
+		if a := s.Allocation(t.allocation); a == nil {
+			batch.Gone = append(batch.Gone, t.allocation)
+		} else {
 			o.add(batch, s, a)
 		}
 	}
-	o.index = s.Index()
 	if len(batch.Orders)+len(batch.Gone) == 0 {
 		return nil
 	}

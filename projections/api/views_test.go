@@ -78,23 +78,36 @@ func TestOrdersAddUp(t *testing.T) {
 		c := h.c
 		stream := newOrderStream(nodeA, 0)
 		agent := &modelAgent{rt, make(map[event.ID]event.Order), make(map[event.Hash]*event.Job)}
-		agent.take(stream.full(c.state))
-		pending := c.state // since when the stream has not looked
+		agent.take(stream.whole(c.state))
+		rung := c.state // the bell rang for everything up to there
 		for range rapid.IntRange(1, 30).Draw(rt, "steps") {
+			behind := c.state
 			h.step()
-			if rapid.Bool().Draw(rt, "the stream is slow") {
+			// The stream looks when it has been rung, at a state that may be newer
+			// than what the bell has rung for.
+			var touched []touchedOrder
+			caughtUp := false
+			switch rapid.SampledFrom([]string{"asleep", "bell behind", "caught up"}).Draw(rt, "stream") {
+			case "asleep":
 				continue
+			case "bell behind":
+				touched = c.touchedBetween(rung, behind.Index(), false).orders[nodeA]
+				rung = behind
+			case "caught up":
+				touched, caughtUp = c.touchedBetween(rung, c.state.Index(), false).orders[nodeA], true
+				rung = c.state
 			}
-			touched := c.touchedSince(pending, false)
-			pending = c.state
 			if rapid.Bool().Draw(rt, "the agent forgets specs") {
 				agent.forget(c.state)
 			}
 			lost := rapid.IntRange(0, 9).Draw(rt, "the bell lost track") == 0
-			if batch := stream.next(c.state, touched.orders[nodeA], lost); batch != nil {
+			if batch := stream.next(c.state, touched, lost); batch != nil {
 				agent.take(batch)
 			}
-			want := newOrderStream(nodeA, 0).full(c.state)
+			if !caughtUp {
+				continue
+			}
+			want := newOrderStream(nodeA, 0).whole(c.state)
 			if len(want.Orders) != len(agent.orders) {
 				rt.Fatalf("the agent knows %d orders, a new stream tells %d", len(agent.orders), len(want.Orders))
 			}
