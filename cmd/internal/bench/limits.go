@@ -31,7 +31,7 @@ const (
 
 	// stallPatience is how long a run waits without any progress before it gives
 	// up and says where it stands.
-	stallPatience = 2 * time.Minute
+	stallPatience = time.Minute
 
 	// startPatience is how long the server may take to serve, which includes the
 	// fold of a whole log.

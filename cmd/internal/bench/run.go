@@ -395,6 +395,19 @@ func (r *run) explain(ctx context.Context) string {
 			text += fmt.Sprintf("; %d evaluations %s", answer.Count, status)
 		}
 	}
+	if counts, err := r.askCounts(ctx); err == nil {
+		live, queued, short := 0, 0, ""
+		for _, j := range r.list {
+			n := counts[j.id]
+			live, queued = live+n.live, queued+n.queued
+			if n.live < j.want && short == "" {
+				short = fmt.Sprintf("; job %s wants %d and has %d, %d queued", j.id, j.want, n.live, n.queued)
+			} else if got := int(j.placed.Load()); got < n.live && short == "" {
+				short = fmt.Sprintf("; job %s has %d and %d orders reached their nodes", j.id, n.live, got)
+			}
+		}
+		text += fmt.Sprintf("; the servers count %d live allocations and %d queued%s", live, queued, short)
+	}
 	return text
 }
 
