@@ -403,21 +403,12 @@ func (d *decision) commit(p *event.PlanCommitted, eval *event.Evaluation, key ev
 		// the basis, not with the moment of falling asleep.
 		p.Outcome, p.Description = event.EvalBlocked, "created to place remaining allocations"
 	default:
+		// What failed and why stands in the plan; the fold has it inherit that.
 		follow = &event.Evaluation{
 			ID: event.DeriveID("blocked", eval.ID, p.Basis), Namespace: eval.Namespace, JobID: eval.JobID,
 			Type: eval.Type, Priority: eval.Priority, TriggeredBy: event.TriggerQueuedAllocs,
 			Status: event.EvalBlocked, StatusDescription: "created to place remaining allocations",
 			JobModifyIndex: eval.JobModifyIndex, PreviousEval: eval.ID, SnapshotIndex: p.Basis,
-			ClassEligibility: p.ClassEligibility, EscapedComputedClass: p.EscapedComputedClass,
-			QueuedAllocations: p.Queued,
-		}
-		for _, g := range p.Groups {
-			if g.Failed != nil {
-				if follow.FailedTGAllocs == nil {
-					follow.FailedTGAllocs = make(map[string]*event.AllocMetric)
-				}
-				follow.FailedTGAllocs[g.Name] = g.Failed
-			}
 		}
 		p.BlockedEval = follow.ID
 	}

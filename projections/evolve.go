@@ -313,6 +313,11 @@ func (s *State) evaluationCreated(r *event.Record, e *event.EvaluationCreated) {
 		s.impossible(r, "evaluation %v exists", e.Evaluation.ID)
 	}
 	eval := e.Evaluation
+	if before := s.Evaluation(eval.PreviousEval); before != nil && before.BlockedEval == eval.ID {
+		// It waits for what the plan before could not place.
+		eval.FailedTGAllocs, eval.QueuedAllocations = before.FailedTGAllocs, before.QueuedAllocations
+		eval.ClassEligibility, eval.EscapedComputedClass = before.ClassEligibility, before.EscapedComputedClass
+	}
 	eval.CreateIndex, eval.ModifyIndex = r.Index, r.Index
 	eval.CreateTime, eval.ModifyTime = r.Time, r.Time
 	s.putEvaluation(r, nil, &eval)

@@ -15,15 +15,31 @@ const (
 	attemptsStale = 100
 
 	// planBytesMax bounds the size of a plan as estimated by the weights below.
-	// One append takes 512 KB; a larger decision is several plans, and the
+	// One append takes 512 KB; the rest is for the evaluations that the plan's
+	// command makes and ends. A larger decision is several plans, and the
 	// evaluation stays open until the last.
 	planBytesMax = 384 << 10
 
-	// Upper bounds of the encoded bytes of one part of a plan.
-	placementBytes = 56 // with two ports and a predecessor, and its node's ID
-	portBytes      = 3
-	stopBytes      = 72
-	inPlaceBytes   = 18
+	// Upper bounds of the encoded bytes of the parts of a plan. Names and texts
+	// come on top.
+	planBytes        = 512 // what every plan has
+	placementBytes   = 28
+	portBytes        = 2
+	previousBytes    = 16
+	nodeBytes        = 16 + 72 // in the list of nodes, and with a reason should it be dropped
+	stopBytes        = 20
+	descriptionBytes = 48 // once for stops of one description in a row
+	inPlaceBytes     = 16
+	groupBytes       = 32
+	queuedBytes      = 8 // of one group in the list of what is queued
+	metricBytes      = 16
+	walkBytes        = 40 // that no metric before had
+	countBytes       = 8  // one key of a map of counts
+	nodeScoreBytes   = 48
+
+	// eligibilityBytesMax bounds what a plan says of computed classes. What is left
+	// out counts as never seen: room there wakes the evaluation for nothing.
+	eligibilityBytesMax = 64 << 10
 
 	// scoresKept is how many of the best nodes a decision names.
 	scoresKept = 5

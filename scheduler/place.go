@@ -67,7 +67,7 @@ func newGroupPlacer(job *projections.Job, rules *jobRules, changes *groupChanges
 	g.limits = append(append(g.limits, rules.limits...), g.rules.limits...)
 	g.planned.Name = changes.name
 	g.dynamic = countDynamic(g.ask)
-	g.bytes = placementBytes + portBytes*len(g.ask.Ports)
+	g.bytes = placementBytes + nodeBytes + portBytes*len(g.ask.Ports)
 	for _, t := range changes.group.Tasks {
 		g.cores = g.cores || t.Resources.Cores > 0
 	}
@@ -88,26 +88,29 @@ func (g *groupPlacer) byNode() bool {
 
 // placeFresh places what is missing of a group.
 func (p *placer) placeFresh(g *groupPlacer) {
-	if len(g.changes.fresh) == 0 {
+	wanted := g.changes.fresh
+	switch {
+	case len(wanted) == 0:
 		return
-	}
-	if g.planned.Failed != nil {
-		g.coalesce(len(g.changes.fresh))
+	case p.budget.over:
+		g.queued += len(wanted)
+		return
+	case g.planned.Failed != nil:
+		g.coalesce(len(wanted))
 		return
 	}
 	p.begin(g)
-	for n, wanted := range g.changes.fresh {
-		if !p.budget.affords(g.bytes) {
-			g.queued += len(g.changes.fresh) - n
-			return
-		}
+	for n := range wanted {
 		best, ok := p.ranking.best()
 		if !ok {
-			p.fail(g)
-			g.coalesce(len(g.changes.fresh) - n - 1)
+			p.fail(g, len(wanted)-n)
 			return
 		}
-		p.putBest(g, best, wanted.name, wanted.previous)
+		if !p.budget.affords(p.bytes(g, wanted[n].previous)) {
+			g.queued += len(wanted) - n
+			return
+		}
+		p.putBest(g, best, wanted[n].name, wanted[n].previous)
 	}
 }
 
@@ -115,21 +118,37 @@ func (p *placer) placeFresh(g *groupPlacer) {
 // node of the old one its room counts as free, for its successor only; no other
 // placement can have it, since it keeps it until it has ended.
 func (p *placer) placeDestructive(g *groupPlacer) {
-	if len(g.changes.destructive) == 0 {
+	old := g.changes.destructive
+	switch {
+	case len(old) == 0:
+		return
+	case p.budget.over:
+		g.queued += len(old)
 		return
 	}
 	p.begin(g)
-	for n, old := range g.changes.destructive {
-		if !p.budget.affords(stopBytes + g.bytes) {
-			g.queued += len(g.changes.destructive) - n
+	for n := range old {
+		if !p.budget.affords(p.budget.stop(describeUpdated) + p.bytes(g, old[n].ID)) {
+			g.queued += len(old) - n
 			return
 		}
-		if !p.replace(g, old) {
-			p.fail(g)
-			g.coalesce(len(g.changes.destructive) - n - 1)
+		if !p.replace(g, old[n]) {
+			p.fail(g, len(old)-n)
 			return
 		}
 	}
+}
+
+// bytes is what the next placement of the group takes in the plan at most.
+func (p *placer) bytes(g *groupPlacer, previous event.ID) int {
+	bytes := g.bytes
+	if !previous.IsZero() {
+		bytes += previousBytes
+	}
+	if len(g.planned.Placements) == 0 {
+		bytes += groupBytes + len(g.planned.Name) + p.budget.metric(g.planned.Metric)
+	}
+	return bytes
 }
 
 func (p *placer) replace(g *groupPlacer, old *projections.Allocation) bool {
@@ -187,7 +206,7 @@ func (p *placer) beats(slot, combo, with int32, key int64, bucket int32) bool {
 
 func (p *placer) stop(a *projections.Allocation, why string, handsOver bool) {
 	p.plan.Stops = append(p.plan.Stops, event.PlannedStop{ID: a.ID, Description: why, HandsOver: handsOver})
-	p.budget.left -= stopBytes
+	p.budget.spend(p.budget.stop(why))
 }
 
 // begin makes the group the one that is being placed.
@@ -249,16 +268,22 @@ func (p *placer) putBest(g *groupPlacer, bucket int32, name uint32, previous eve
 // put places one allocation on a node, whose own scores add up to key.
 func (p *placer) put(g *groupPlacer, slot, combo, with int32, key int64, name uint32, previous event.ID) {
 	s := p.sites.touch(slot, &p.fleet)
-	if s.planNode < 0 {
+	bytes := p.bytes(g, previous)
+	if s.planNode >= 0 {
+		bytes -= nodeBytes
+	} else {
 		s.planNode = int32(len(p.plan.Nodes))
 		p.plan.Nodes = append(p.plan.Nodes, s.room.Node.Info.ID)
+	}
+	if len(g.planned.Placements) == 0 {
+		p.budget.walk = g.planned.Metric
 	}
 	ports := choosePorts(&s.room, g.ask, mix(s.tie, uint64(p.ordinal)))
 	g.planned.Placements = append(g.planned.Placements, event.Placement{
 		Ordinal: p.ordinal, Node: uint32(s.planNode), Name: name, Score: p.ranking.mean(combo, with, key), Ports: ports, Previous: previous,
 	})
 	p.ordinal++
-	p.budget.left -= g.bytes
+	p.budget.spend(bytes)
 	s.room.Take(g.ask, ports)
 	p.arrive(s, +1)
 	if p.combos != nil {
@@ -277,11 +302,16 @@ func (p *placer) refresh(g *groupPlacer, s *site, v view) {
 	p.ranking.move(s, v.combo, 2*v.combo+with, key)
 }
 
-// fail explains why the group's next placement found no node.
-func (p *placer) fail(g *groupPlacer) {
-	g.planned.Failed = p.survey(g)
-	g.planned.Failed.ScoreMetaData = nil
-	g.queued++
+// fail explains why the group's next placement found no node. It and the rest of
+// the group, wanted in all, are not tried further.
+func (p *placer) fail(g *groupPlacer, wanted int) {
+	m := p.survey(g)
+	m.ScoreMetaData = nil
+	g.queued += wanted
+	if explained, ok := p.budget.explain(g.planned.Name, m); ok {
+		g.planned.Failed = explained
+		g.planned.Failed.CoalescedFailures = wanted - 1
+	}
 }
 
 // coalesce counts placements that are not tried because one of their group failed.

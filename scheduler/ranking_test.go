@@ -94,7 +94,7 @@ func (p *placer) rankAnew(g *groupPlacer, slot int32) (rank int64, ok bool) {
 
 func (c *cluster) newPlacer(d *scratch, job *event.Job, seed uint64) *placer {
 	rules := newJobRules(job)
-	p := &placer{state: c.state, job: job, plan: new(event.PlanCommitted), budget: &budget{left: planBytesMax}, rules: rules, scratch: d}
+	p := &placer{state: c.state, job: job, plan: new(event.PlanCommitted), budget: newBudget(key(job.ID), job), rules: rules, scratch: d}
 	d.begin(c.state, rules, seed)
 	return p
 }

@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"cmp"
-	"math"
 
 	"drover/eventlog/event"
 	"drover/projections"
@@ -59,7 +58,7 @@ func (d *Scheduler) Schedule(s *projections.State, eval *event.Evaluation) *even
 			plan.JobVersion = job.Version
 		}
 		changes := reconcile(s, key, job, nil)
-		budget := &budget{left: planBytesMax}
+		budget := newBudget(key, nil)
 		budget.cut(changes)
 		stopAll(plan, changes)
 		budget.close(plan)
@@ -72,10 +71,7 @@ func (d *Scheduler) Schedule(s *projections.State, eval *event.Evaluation) *even
 	rules := newJobRules(job.Spec.Job)
 	stay := &staying{state: s, job: job, rules: rules}
 	changes := reconcile(s, key, job, stay.stays)
-	budget := &budget{left: planBytesMax}
-	if job.Spec.Job.AllAtOnce {
-		budget.left = math.MaxInt // it cannot be parted
-	}
+	budget := newBudget(key, job.Spec.Job)
 	budget.cut(changes)
 	stopAll(plan, changes)
 	d.scratch.place(s, job, rules, plan, changes, budget)
@@ -155,6 +151,7 @@ func (d *scratch) place(s *projections.State, job *projections.Job, rules *jobRu
 	}
 	if len(failed) > 0 {
 		plan.ClassEligibility, plan.EscapedComputedClass = eligibility(&p.fleet, failed)
+		plan.ClassEligibility = bounded(plan.ClassEligibility)
 	}
 	for _, g := range p.groups {
 		plan.Queued[g.changes.name] += g.queued
@@ -252,50 +249,4 @@ func (k *staying) alone(a *projections.Allocation, rules *groupRules) bool {
 // byInstance orders allocations by group and name.
 func byInstance(a, b *projections.Allocation) int {
 	return cmp.Or(cmp.Compare(a.Group, b.Group), byName(a, b))
-}
-
-// budget keeps a plan within one append. What it leaves out is decided again, on
-// the state after this plan; the evaluation stays open for it. Only what is
-// carried out uses it up, so a plan that leaves something out has got something
-// done, and an evaluation comes to its end.
-type budget struct {
-	left int // bytes
-	over bool
-}
-
-// cut shortens the lists of what needs no node, in the order in which they are
-// carried out.
-func (b *budget) cut(changes []*groupChanges) {
-	for _, g := range changes {
-		g.unneeded = take(b, g.unneeded, stopBytes)
-		g.lost = take(b, g.lost, stopBytes)
-		g.abandoned = take(b, g.abandoned, stopBytes)
-		g.inPlace = take(b, g.inPlace, inPlaceBytes)
-	}
-}
-
-func take[T any](b *budget, list []T, bytes int) []T {
-	for i := range list {
-		if !b.affords(bytes) {
-			return list[:i]
-		}
-		b.left -= bytes
-	}
-	return list
-}
-
-// affords reports whether there is room for one more thing. Once there is not,
-// nothing that comes later in order may overtake what was left out.
-func (b *budget) affords(bytes int) bool {
-	if b.left < bytes {
-		b.over, b.left = true, 0
-	}
-	return b.left >= bytes
-}
-
-// close leaves the evaluation open when something was left out.
-func (b *budget) close(plan *event.PlanCommitted) {
-	if b.over {
-		plan.Outcome, plan.Description = event.EvalPending, "the decision continues in another plan"
-	}
 }

@@ -401,8 +401,8 @@ func TestProgressGivesNewAttempts(t *testing.T) {
 // A decision too large for one append is several plans of one evaluation. What
 // finds no node uses nothing up, so the evaluation ends in any case.
 func TestALargeDecisionIsSeveralPlans(t *testing.T) {
-	const count = 15_000
-	for _, test := range []struct{ room, plans int }{{count, 3}, {8000, 2}, {100, 1}, {0, 1}} {
+	const count = 30_000
+	for _, test := range []struct{ room, plans int }{{count, 3}, {16_000, 2}, {100, 1}, {0, 1}} {
 		t.Run(fmt.Sprintf("room for %d", test.room), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, l *ledger) {
 				l.change(func(c *cluster) {

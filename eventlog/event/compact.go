@@ -313,11 +313,16 @@ func (r *compactReader) uvarint() uint64 {
 	return v
 }
 
+func (r *compactReader) varint() int64 {
+	u := r.uvarint()
+	return int64(u>>1) ^ -int64(u&1)
+}
+
 // difference is one that was worth writing.
 func (r *compactReader) difference() int64 {
-	u := r.uvarint()
-	r.bad = r.bad || u == 0
-	return int64(u>>1) ^ -int64(u&1)
+	d := r.varint()
+	r.bad = r.bad || d == 0
+	return d
 }
 
 // moved is from by a difference.

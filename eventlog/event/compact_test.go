@@ -46,6 +46,10 @@ func TestCompactLayout(t *testing.T) {
 			list, into = new(Stops), reflect.ValueOf(new(Stops))
 		case "ids":
 			list, into = new(IDs), reflect.ValueOf(new(IDs))
+		case "groups":
+			list, into = new(PlannedGroups), reflect.ValueOf(new(PlannedGroups))
+		case "scores":
+			list, into = new(NodeScores), reflect.ValueOf(new(NodeScores))
 		default:
 			d.Fatalf(t, "unknown command %s", d.Cmd)
 		}

@@ -64,7 +64,7 @@ type AllocMetric struct {
 	QuotaExhausted     []string         `cbor:"-"`
 	ResourcesExhausted map[string]any   `cbor:"-"`
 	Scores             map[string]int64 `cbor:"-"`
-	ScoreMetaData      []NodeScore      `cbor:"11,keyasint,omitempty"` // best first, at most 5
+	ScoreMetaData      NodeScores       `cbor:"11,keyasint,omitzero"`  // best first, at most 5
 	AllocationTime     time.Duration    `cbor:"-"`                     // not a fact about the decision: never in the log
 	CoalescedFailures  int              `cbor:"12,keyasint,omitempty"` // further placements of the group that were not tried
 }
@@ -76,7 +76,7 @@ const ScoreScale = 1_000_000
 // NodeScore is how one node ranked. Values are in units of 1/ScoreScale; JSON
 // shows them as fractions.
 type NodeScore struct {
-	NodeID    ID               `cbor:"1,keyasint"`
-	Scores    map[string]Score `cbor:"2,keyasint,omitempty"` // by scorer
-	NormScore Score            `cbor:"3,keyasint,omitempty"` // their mean
+	NodeID    ID
+	Scores    map[string]Score // by scorer
+	NormScore Score            // their mean
 }

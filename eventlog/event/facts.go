@@ -191,9 +191,9 @@ type PlanCommitted struct {
 
 	// Nodes lists each node that the plan places on once; placements point
 	// into it.
-	Nodes  IDs            `cbor:"8,keyasint,omitzero"`
-	Groups []PlannedGroup `cbor:"9,keyasint,omitempty"` // in the order of the spec
-	Stops  Stops          `cbor:"10,keyasint,omitzero"`
+	Nodes  IDs           `cbor:"8,keyasint,omitzero"`
+	Groups PlannedGroups `cbor:"9,keyasint,omitzero"` // in the order of the spec
+	Stops  Stops         `cbor:"10,keyasint,omitzero"`
 	// InPlace lists allocations that go on running under JobVersion.
 	InPlace IDs `cbor:"11,keyasint,omitzero"`
 	// Dropped names the nodes whose part of the plan did not fit at the head
@@ -214,10 +214,10 @@ type PlanCommitted struct {
 
 // PlannedGroup is what a plan decided for one task group.
 type PlannedGroup struct {
-	Name       string       `cbor:"1,keyasint"`
-	Placements Placements   `cbor:"2,keyasint,omitzero"`
-	Metric     *AllocMetric `cbor:"3,keyasint,omitempty"` // the funnel of nodes, and the scores, of the first placement
-	Failed     *AllocMetric `cbor:"4,keyasint,omitempty"` // set when at least one placement failed
+	Name       string
+	Placements Placements
+	Metric     *AllocMetric // the funnel of nodes, and the scores, of the first placement
+	Failed     *AllocMetric // set when at least one placement failed
 }
 
 // Placement puts one allocation on one node. Its ID is
