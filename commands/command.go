@@ -118,6 +118,10 @@ type ReportAllocations struct {
 type MarkNodesDown struct {
 	IDs    []event.ID
 	Reason string
+	// Again declares nobody down. It has the jobs looked at that are on a node
+	// which is down and did not fit into the append that declared it so. What is
+	// done leads to nothing, so it may be sent until it does.
+	Again bool
 }
 
 // RecordCheckpoint notes the digest of a checkpoint that was taken.

@@ -3,7 +3,6 @@ package commands
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"slices"
 
 	"drover/eventlog/event"
@@ -245,8 +244,15 @@ func (c FailEvaluation) decide(d *decision) *Rejection {
 		return reject(ReasonClosed, "evaluation %v is %v", c.EvalID, eval.Status)
 	}
 	d.emit(&event.EvaluationEnded{EvalID: eval.ID, Status: event.EvalFailed, Description: c.Description}, eval.ID)
-	if d.state.BlockedEvaluation(eval.Job()) != nil {
-		return nil
+	if blocked := d.state.BlockedEvaluation(eval.Job()); blocked != nil {
+		if blocked.TriggeredBy == event.TriggerMaxPlanAttempts {
+			return nil
+		}
+		// It waits for room for what was wanted when it was decided. What this
+		// one was for has come since, and must be tried though no room comes.
+		d.emit(&event.EvaluationEnded{
+			EvalID: blocked.ID, Status: event.EvalCanceled, Description: fmt.Sprintf("existing blocked evaluation exists for job %q", eval.JobID),
+		}, blocked.ID)
 	}
 	return d.createEvaluation(event.Evaluation{
 		ID: event.DeriveID("blocked", eval.ID, d.next()), Namespace: eval.Namespace, JobID: eval.JobID,
@@ -273,19 +279,6 @@ func (c RecordCheckpoint) decide(d *decision) *Rejection {
 	}
 	d.emit(&event.CheckpointTaken{At: c.At, FoldVersion: c.FoldVersion, SHA256: c.SHA256}, event.ID{})
 	return nil
-}
-
-// jobsOn lists the jobs with an allocation on the nodes that has not ended.
-func jobsOn(s *projections.State, nodes []event.ID) []event.JobKey {
-	seen := make(map[event.JobKey]bool)
-	for _, id := range nodes {
-		for a := range s.AllocationsOn(id) {
-			if !a.Client.Terminal() {
-				seen[a.Job] = true
-			}
-		}
-	}
-	return slices.SortedFunc(maps.Keys(seen), event.JobKey.Compare)
 }
 
 // validateNode checks what Evolve and the scheduler take for granted.

@@ -159,24 +159,73 @@ func sameButEvents(a, b *event.TaskState) bool {
 	return reflect.DeepEqual(x, y)
 }
 
-// MarkNodesDown makes one evaluation per job, however many of its nodes went.
+// A job gets one evaluation, however many of its nodes went, and none while one
+// of its evaluations is pending: whoever has begun that one is refused, because a
+// node of the job going down makes every older basis stale, and decides again on
+// a state that sees it. If it fails for good, what it leaves to be tried later
+// stands for this change too.
+//
+// What fits into one append is done, in the order of the list; the nodes left over
+// stay as they are. Only when the jobs of a single node do not fit are there jobs
+// left over of a node that is down: see Again.
 func (c MarkNodesDown) decide(d *decision) *Rejection {
+	left := nodesDownBytesMax
 	var down []event.ID
-	gone := make(map[event.ID]bool, len(c.IDs))
+	var keys []event.JobKey
+	seen := make(map[event.JobKey]bool)
+	var first event.ID
+	listed := make(map[event.ID]bool, len(c.IDs))
 	for _, id := range c.IDs {
 		node := d.state.Node(id)
-		if node == nil || node.Status == event.NodeDown || gone[id] {
+		if node == nil || listed[id] || (node.Status == event.NodeDown) != c.Again {
 			continue
 		}
-		gone[id] = true
-		d.emit(&event.NodeStatusChanged{NodeID: id, Status: event.NodeDown, Description: c.Reason}, event.ID{})
-		down = append(down, id)
+		listed[id] = true
+		goes := !c.Again
+		jobs := d.jobsToLookAt(id, goes, seen)
+		cost := 0
+		if goes {
+			cost = nodeDownBytes
+		}
+		for _, key := range jobs {
+			cost += evaluationBytes + len(key.Namespace) + len(key.ID)
+		}
+		if cost > left && len(down)+len(keys) > 0 {
+			break
+		}
+		cut := cost > left
+		for cost > left && len(jobs) > 0 {
+			last := jobs[len(jobs)-1]
+			cost -= evaluationBytes + len(last.Namespace) + len(last.ID)
+			jobs = jobs[:len(jobs)-1]
+		}
+		left -= cost
+		if goes {
+			down = append(down, id)
+		}
+		if len(jobs) > 0 && len(keys) == 0 {
+			first = id
+		}
+		for _, key := range jobs {
+			seen[key] = true
+		}
+		keys = append(keys, jobs...)
+		if cut {
+			break
+		}
 	}
-	for i, key := range jobsOn(d.state, down) {
+	for _, id := range down {
+		d.emit(&event.NodeStatusChanged{NodeID: id, Status: event.NodeDown, Description: c.Reason}, event.ID{})
+	}
+	slices.SortFunc(keys, event.JobKey.Compare)
+	for i, key := range keys {
 		eval := event.Evaluation{
 			ID: d.newID("evaluation", uint64(i)), Namespace: key.Namespace, JobID: key.ID,
 			Type: event.JobTypeService, Priority: 50, TriggeredBy: event.TriggerNodeUpdate,
-			NodeID: down[0], NodeModifyIndex: d.state.Index() + 1,
+			NodeID: first, NodeModifyIndex: d.state.Index() + 1,
+		}
+		if len(down) == 0 {
+			eval.NodeModifyIndex = d.state.Node(first).ModifyIndex
 		}
 		if job := d.state.Job(key); job != nil {
 			eval.Type, eval.Priority, eval.JobModifyIndex = job.Spec.Job.Type, job.Spec.Job.Priority, job.JobModifyIndex
@@ -186,4 +235,46 @@ func (c MarkNodesDown) decide(d *decision) *Rejection {
 		}
 	}
 	return nil
+}
+
+// jobsToLookAt lists the jobs with an allocation on the node that has not ended,
+// as far as they need a new evaluation and are not seen already, in order. goes
+// says that the node goes down with this command, and has not before.
+func (d *decision) jobsToLookAt(node event.ID, goes bool, seen map[event.JobKey]bool) []event.JobKey {
+	var keys []event.JobKey
+	var last event.JobKey
+	here := make(map[event.JobKey]bool)
+	for a := range d.state.AllocationsOn(node) {
+		if a.Client.Terminal() || a.Job == last || here[a.Job] {
+			continue
+		}
+		last, here[a.Job] = a.Job, true
+		if !seen[a.Job] && !d.willBeDecided(a.Job, goes) {
+			keys = append(keys, a.Job)
+		}
+	}
+	slices.SortFunc(keys, event.JobKey.Compare)
+	return keys
+}
+
+// willBeDecided reports whether an evaluation of the job is pending that will see
+// its nodes as they are then. Nothing makes a plan stale for a job that is purged,
+// so if a node is only now going down, a decision under way may not have seen it.
+func (d *decision) willBeDecided(key event.JobKey, goes bool) bool {
+	if job := d.state.Job(key); job != nil {
+		open := job.OpenEvals
+		if d.state.BlockedEvaluation(key) != nil {
+			open--
+		}
+		return open > 0
+	}
+	if goes {
+		return false
+	}
+	for eval := range d.state.EvaluationsOf(key) {
+		if eval.Status == event.EvalPending {
+			return true
+		}
+	}
+	return false
 }

@@ -101,6 +101,7 @@ type instance struct {
 
 func (d *decision) checkStops(p *event.PlanCommitted, key event.JobKey) *Rejection {
 	seen := make(map[event.ID]bool, len(p.Stops))
+	successors := successorsOf(p)
 	for _, stop := range p.Stops {
 		a := d.state.Allocation(stop.ID)
 		if a == nil || a.Job != key {
@@ -121,23 +122,24 @@ func (d *decision) checkStops(p *event.PlanCommitted, key event.JobKey) *Rejecti
 				return d.stale("plan gives allocation %v up, but its node %v is %v", stop.ID, a.NodeID, node.Status)
 			}
 		}
-		if stop.HandsOver && !hasSuccessor(p, a) {
+		if stop.HandsOver && !slices.Contains(successors[a.ID], a.NodeID) {
 			return reject(ReasonInvalid, "plan has allocation %v hand its room over to nobody", stop.ID)
 		}
 	}
 	return nil
 }
 
-// hasSuccessor reports whether the plan replaces an allocation on its own node.
-func hasSuccessor(p *event.PlanCommitted, a *projections.Allocation) bool {
+// successorsOf lists, by allocation, the nodes on which the plan replaces it.
+func successorsOf(p *event.PlanCommitted) map[event.ID][]event.ID {
+	nodes := make(map[event.ID][]event.ID)
 	for _, g := range p.Groups {
 		for _, placement := range g.Placements {
-			if placement.Previous == a.ID && int(placement.Node) < len(p.Nodes) && p.Nodes[placement.Node] == a.NodeID {
-				return true
+			if !placement.Previous.IsZero() && int(placement.Node) < len(p.Nodes) {
+				nodes[placement.Previous] = append(nodes[placement.Previous], p.Nodes[placement.Node])
 			}
 		}
 	}
-	return false
+	return nodes
 }
 
 func (d *decision) checkInPlace(p *event.PlanCommitted, key event.JobKey) *Rejection {

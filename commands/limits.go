@@ -42,6 +42,13 @@ const (
 	// leads to stays well inside one append, and is folded before anybody notices.
 	collectMax = 4096
 
+	// nodesDownBytesMax bounds what one command that declares nodes down leads to,
+	// counted by the upper bounds below (a job's name comes on top). The rest of
+	// the append is left to other commands.
+	nodesDownBytesMax = 400 << 10
+	nodeDownBytes     = 200
+	evaluationBytes   = 240
+
 	// jobCountMax bounds the allocations of one job.
 	jobCountMax = 50_000
 

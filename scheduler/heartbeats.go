@@ -1,9 +1,11 @@
 package scheduler
 
 import (
+	"container/heap"
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -60,9 +62,18 @@ func (c *HeartbeatConfig) validate() error {
 type Heartbeats struct {
 	config HeartbeatConfig
 
-	mu        sync.Mutex
-	deadlines map[event.ID]time.Time
-	looked    time.Time // when the deadlines were last looked at
+	mu      sync.Mutex
+	watched map[event.ID]*watch
+	queue   deadlines // the same, by deadline: a beat and an expiry cost the logarithm of the fleet
+	looked  time.Time // when the deadlines were last looked at
+	nodes   uint64    // index of the table of nodes that watched was last compared with
+}
+
+// watch is a node with the moment after which it is silent.
+type watch struct {
+	node     event.ID
+	deadline time.Time
+	at       int // position in the queue
 }
 
 // NewHeartbeats makes the reactor of one leadership.
@@ -70,7 +81,7 @@ func NewHeartbeats(config HeartbeatConfig) (*Heartbeats, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	return &Heartbeats{config: config, deadlines: make(map[event.ID]time.Time)}, nil
+	return &Heartbeats{config: config, watched: make(map[event.ID]*watch)}, nil
 }
 
 // Beat notes that a node is alive and returns when its next heartbeat is due. A
@@ -83,9 +94,7 @@ func (h *Heartbeats) Beat(node event.ID, now time.Time) (ttl time.Duration) {
 	deadline := now.Add(ttl + h.config.Grace)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if deadline.After(h.deadlines[node]) {
-		h.deadlines[node] = deadline
-	}
+	h.watch(node, deadline)
 	return ttl
 }
 
@@ -99,13 +108,32 @@ func (h *Heartbeats) ttl(nodes int) time.Duration {
 // TTL that any leader gave it, and the lateness allowed.
 func (h *Heartbeats) fullGrace(nodes int) time.Duration { return 2*h.ttl(nodes) + h.config.Grace }
 
-// Run looks at the deadlines until ctx ends.
+// watch gives a node until the deadline, or longer if it has longer.
+func (h *Heartbeats) watch(node event.ID, deadline time.Time) {
+	w := h.watched[node]
+	switch {
+	case w == nil:
+		w = &watch{node: node, deadline: deadline}
+		h.watched[node] = w
+		heap.Push(&h.queue, w)
+	case deadline.After(w.deadline):
+		w.deadline = deadline
+		heap.Fix(&h.queue, w.at)
+	}
+}
+
+// Run looks at the deadlines until ctx ends. What expires within a tick is
+// declared down together, so that a job is looked at once for all of it.
 func (h *Heartbeats) Run(ctx context.Context) error {
 	ticker := time.NewTicker(heartbeatTick)
 	defer ticker.Stop()
 	for {
-		if silent := h.look(h.config.Source.Snapshot(), h.config.Now()); len(silent) > 0 {
-			h.markDown(ctx, silent)
+		for last := 0; ; {
+			silent := h.look(h.config.Source.Snapshot(), h.config.Now())
+			if len(silent) == 0 || len(silent) == last || !h.markDown(ctx, silent) {
+				break
+			}
+			last = len(silent) // one command may not have taken all
 		}
 		select {
 		case <-ticker.C:
@@ -119,55 +147,81 @@ func (h *Heartbeats) Run(ctx context.Context) error {
 func (h *Heartbeats) look(s *projections.State, now time.Time) []event.ID {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	grace := now.Add(h.fullGrace(s.NodeCount()))
 	paused := !h.looked.IsZero() && now.Sub(h.looked) >= pauseMin
 	h.looked = now
 	if paused {
 		if h.config.Log != nil {
 			h.config.Log.Warn("this server stood still; every node gets a full grace")
 		}
-		clear(h.deadlines)
+		clear(h.watched)
+		h.queue, h.nodes = nil, 0
 	}
+	// A node that came without a word to this reactor is watched too. Only when
+	// a node has changed can there be one.
+	if index := s.TableIndex(projections.TableNodes); index != h.nodes {
+		h.nodes = index
+		grace := now.Add(h.fullGrace(s.NodeCount()))
+		for n := range s.Nodes() {
+			if n.Status != event.NodeDown && h.watched[n.Info.ID] == nil {
+				h.watch(n.Info.ID, grace)
+			}
+		}
+	}
+	var late []*watch
 	var silent []event.ID
-	watched := make(map[event.ID]time.Time, s.NodeCount())
-	for n := range s.Nodes() {
-		if n.Status == event.NodeDown {
+	for len(h.queue) > 0 && now.After(h.queue[0].deadline) {
+		w := heap.Pop(&h.queue).(*watch)
+		if n := s.Node(w.node); n == nil || n.Status == event.NodeDown {
+			delete(h.watched, w.node)
 			continue
 		}
-		deadline, known := h.deadlines[n.Info.ID]
-		if !known {
-			deadline = grace
-		}
-		watched[n.Info.ID] = deadline
-		if now.After(deadline) {
-			silent = append(silent, n.Info.ID)
-		}
+		late = append(late, w)
+		silent = append(silent, w.node)
 	}
-	h.deadlines = watched
+	for _, w := range late {
+		heap.Push(&h.queue, w) // until it is down, or speaks
+	}
+	slices.SortFunc(silent, event.ID.Compare)
 	return silent
 }
 
-// markDown declares nodes down. What fails is tried again at the next tick, as
-// long as the nodes stay silent.
-func (h *Heartbeats) markDown(ctx context.Context, nodes []event.ID) {
-	for len(nodes) > 0 {
-		n := min(len(nodes), markDownMax)
-		err := h.config.Marker.MarkDown(ctx, h.config.Epoch, nodes[:n], reasonHeartbeat)
-		if h.config.Log != nil && ctx.Err() == nil {
-			if err != nil {
-				h.config.Log.Warn("silent nodes were not declared down", "count", len(nodes), "error", err)
-			} else {
-				h.config.Log.Info("nodes declared down", "count", n, "first", nodes[0])
-			}
-		}
+// markDown declares nodes down, as many as one command takes, and reports whether
+// it went well. What fails is tried again at the next tick, as long as the nodes
+// stay silent.
+func (h *Heartbeats) markDown(ctx context.Context, nodes []event.ID) bool {
+	nodes = nodes[:min(len(nodes), markDownMax)]
+	err := h.config.Marker.MarkDown(ctx, h.config.Epoch, nodes, reasonHeartbeat)
+	if h.config.Log != nil && ctx.Err() == nil {
 		if err != nil {
-			break
+			h.config.Log.Warn("silent nodes were not declared down", "count", len(nodes), "error", err)
+		} else {
+			h.config.Log.Info("silent nodes declared down", "count", len(nodes), "first", nodes[0])
 		}
-		nodes = nodes[n:]
 	}
 	// The wait for the log was no pause of this process: heartbeats were taken
 	// in meanwhile.
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.looked = h.config.Now()
+	return err == nil
+}
+
+// deadlines is a heap of nodes, the next to fall silent first.
+type deadlines []*watch
+
+func (d deadlines) Len() int           { return len(d) }
+func (d deadlines) Less(i, j int) bool { return d[i].deadline.Before(d[j].deadline) }
+func (d deadlines) Swap(i, j int) {
+	d[i], d[j] = d[j], d[i]
+	d[i].at, d[j].at = i, j
+}
+func (d *deadlines) Push(x any) {
+	w := x.(*watch)
+	w.at = len(*d)
+	*d = append(*d, w)
+}
+func (d *deadlines) Pop() any {
+	last := (*d)[len(*d)-1]
+	*d = (*d)[:len(*d)-1]
+	return last
 }

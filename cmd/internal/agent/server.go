@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -294,28 +293,31 @@ func (p planCommitter) FailEvaluation(ctx context.Context, id event.ID, descript
 // reactorCommands shows the committer to the reactors.
 type reactorCommands struct{ s *server }
 
-func (r reactorCommands) do(ctx context.Context, epoch uint64, name string, body commands.Body) error {
-	_, err := r.s.committer.Do(ctx, commands.Command{
+func (r reactorCommands) do(ctx context.Context, epoch uint64, name string, body commands.Body) (commands.Result, error) {
+	return r.s.committer.Do(ctx, commands.Command{
 		ID: newID(), Epoch: epoch, Body: body, Caller: event.Caller{Kind: event.CallerReactor, Name: name},
 	})
+}
+
+// MarkDown declares as many of the nodes down, in their order, as fit into one
+// append. Who asks for more asks again, about those that are silent still.
+func (r reactorCommands) MarkDown(ctx context.Context, epoch uint64, nodes []event.ID, reason string) error {
+	result, err := r.do(ctx, epoch, "heartbeats", commands.MarkNodesDown{IDs: nodes, Reason: reason})
+	var down []event.ID
+	for _, record := range result.Records {
+		if e, ok := record.Event.(*event.NodeStatusChanged); ok {
+			down = append(down, e.NodeID)
+		}
+	}
+	for err == nil && len(down) == 1 && len(result.Records) > 1 {
+		result, err = r.do(ctx, epoch, "heartbeats", commands.MarkNodesDown{IDs: down, Again: true})
+	}
 	return err
 }
 
-func (r reactorCommands) MarkDown(ctx context.Context, epoch uint64, nodes []event.ID, reason string) error {
-	for some := range slices.Chunk(nodes, nodesDownMax) {
-		if err := r.do(ctx, epoch, "heartbeats", commands.MarkNodesDown{IDs: some, Reason: reason}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// nodesDownMax is how many nodes one command declares down. What follows from
-// one must fit into one append, and a job has one evaluation per command.
-const nodesDownMax = 1000
-
 func (r reactorCommands) Unblock(ctx context.Context, epoch uint64, evals []event.ID) error {
-	return r.do(ctx, epoch, "unblocker", commands.UnblockEvaluations{IDs: evals})
+	_, err := r.do(ctx, epoch, "unblocker", commands.UnblockEvaluations{IDs: evals})
+	return err
 }
 
 // facts about the wait for a first leader, for the start of the agent.
