@@ -108,6 +108,14 @@ func (l *propertyLimit) closed(value int32) bool {
 	return value == noValue || l.count(value) >= l.limit
 }
 
+// closedAt is closed by mark.
+func (l *propertyLimit) closedAt(mark int32) bool {
+	if !l.wide || mark == noValue {
+		return l.closed(mark)
+	}
+	return mark/2 >= l.limit
+}
+
 // explain says why a node with the value is filtered; "" when it is not.
 func (l *propertyLimit) explain(value int32) string {
 	switch {

@@ -167,7 +167,7 @@ func (p *placer) replace(g *groupPlacer, old *projections.Allocation) bool {
 			if old.HoldsRoom() {
 				room.Release(old)
 			}
-			homeUsable = p.crowded(g, home, homeView.combo) == "" && g.exhausted(&room) == ""
+			homeUsable = p.crowded(g, home, home.room.Node.Info, homeView.combo) == "" && g.exhausted(&room) == ""
 		}
 	}
 	best, found := p.ranking.best()
@@ -189,7 +189,7 @@ func (p *placer) replace(g *groupPlacer, old *projections.Allocation) bool {
 		p.count(g, old.NodeID, +1)
 	}
 	if home != nil {
-		p.refresh(g, home, homeView)
+		p.refresh(g, home, p.viewOf(home.slot))
 	}
 	return found
 }
@@ -254,9 +254,36 @@ func (p *placer) count(g *groupPlacer, nodeID event.ID, by int32) {
 	}
 	s := p.sites.touch(slot, &p.fleet)
 	p.arrive(s, by)
-	if len(g.spreads)+len(g.limits) > 0 {
-		p.ranking.count(g, p.valuesOn(g, s.room.Node.Info), by)
+	p.tell(g, s, by)
+}
+
+// tell counts an allocation on a site in or out where that is done by values.
+func (p *placer) tell(g *groupPlacer, s *site, by int32) {
+	if len(g.spreads)+len(g.limits) == 0 {
+		return
 	}
+	r := &p.ranking
+	r.count(g, p.valuesOn(g, s.room.Node.Info), by)
+	for p.combos != nil && len(r.moved) > 0 {
+		last := r.moved[len(r.moved)-1]
+		r.moved = r.moved[:len(r.moved)-1]
+		held := &p.holders[last.position]
+		if int(last.value) >= len(held.first) {
+			continue
+		}
+		for at := held.first[last.value]; at > 0; at = held.next[at-1] {
+			p.remark(g, at-1)
+		}
+	}
+}
+
+// remark ranks a node anew whose values have other marks now.
+func (p *placer) remark(g *groupPlacer, slot int32) {
+	s, v := p.sites.touch(slot, &p.fleet), &p.ownViews[slot]
+	p.ranking.move(s, v.combo, -1, 0)
+	v.combo = p.combos.number(p.marks(g, p.valuesOn(g, s.room.Node.Info)))
+	p.ranking.grow()
+	p.refresh(g, s, *v)
 }
 
 // putBest places one allocation on the best node of a bucket.
@@ -286,9 +313,7 @@ func (p *placer) put(g *groupPlacer, slot, combo, with int32, key int64, name ui
 	p.budget.spend(bytes)
 	s.room.Take(g.ask, ports)
 	p.arrive(s, +1)
-	if p.combos != nil {
-		p.ranking.count(g, p.combos.of(combo), +1)
-	}
+	p.tell(g, s, +1)
 	p.refresh(g, s, p.viewOf(slot))
 }
 

@@ -20,6 +20,10 @@ import (
 // added to all and all are divided by the same number. Each bucket is a heap, and
 // a tournament among the tops of all buckets finds the best. Limits on a property
 // close buckets in the same way.
+//
+// An attribute that is unique to nodes would make a bucket of each. There the count
+// stands in place of the value: what is equally full fares alike, and the few
+// nodes of the value that got one more change their bucket.
 type ranking struct {
 	fleet    *fleet
 	sites    *sites
@@ -37,7 +41,11 @@ type ranking struct {
 	leaves  int
 	changed []int32 // combinations whose standing has to be found anew
 	all     bool    // every combination's has
+	moved   []moved // values whose nodes have come to other combinations
 }
+
+// moved is a value of a wide attribute whose mark has changed.
+type moved struct{ position, value int32 }
 
 // rankScale is a common multiple of the numbers of scores that a node can have,
 // so that means can be compared as integers.
@@ -86,7 +94,7 @@ func (r *ranking) begin(g *groupPlacer, combos *combos) {
 		r.buckets[i].entries = nil
 	}
 	r.entries = r.entries[:0]
-	r.changed, r.all = r.changed[:0], false
+	r.changed, r.moved, r.all = r.changed[:0], r.moved[:0], false
 }
 
 func resize[T any](list []T, n int) []T {
@@ -102,10 +110,10 @@ func (r *ranking) find(combo int32) standing {
 	if r.combos != nil {
 		list := r.combos.of(combo)
 		for i, spread := range r.spreads {
-			s.spread += spread.boost(list[i])
+			s.spread += spread.boostOf(list[i])
 		}
 		for i, limit := range r.limits {
-			s.closed = s.closed || limit.closed(list[len(r.spreads)+i])
+			s.closed = s.closed || limit.closedAt(list[len(r.spreads)+i])
 		}
 	}
 	scores := r.scorers
@@ -324,33 +332,53 @@ func (r *ranking) move(s *site, combo, number int32, key int64) {
 	r.replay(2*combo + 1)
 }
 
-// count counts an allocation of the group on a node of these values in or out.
+// count counts an allocation of the group on a node of these values in or out. Who
+// calls it sees to what has moved.
 func (r *ranking) count(g *groupPlacer, list []int32, by int32) {
 	for i, spread := range g.spreads {
-		before := spread.boost(list[i])
+		mark, before := spread.mark(list[i]), spread.boost(list[i])
 		r.all = spread.add(list[i], by) || r.all
-		if !r.all && spread.boost(list[i]) != before {
-			r.change(i, list[i])
+		if now := spread.mark(list[i]); now != mark {
+			r.moved = append(r.moved, moved{int32(i), list[i]})
+		} else if !r.all && spread.boost(list[i]) != before {
+			r.change(i, mark)
 		}
 	}
 	for i, limit := range g.limits {
-		position := len(g.spreads) + i
-		value := list[position]
+		position, value := len(g.spreads)+i, list[len(g.spreads)+i]
 		if value == noValue {
 			continue
 		}
-		before := limit.closed(value)
+		mark, before := limit.mark(value), limit.closed(value)
 		limit.add(value, by)
-		if !r.all && limit.closed(value) != before {
-			r.change(position, value)
+		if now := limit.mark(value); now != mark {
+			r.moved = append(r.moved, moved{int32(position), value})
+		} else if !r.all && limit.closed(value) != before {
+			r.change(position, mark)
 		}
 	}
 }
 
-func (r *ranking) change(position int, value int32) {
+func (r *ranking) change(position int, mark int32) {
 	if r.combos != nil {
-		r.changed = append(r.changed, r.combos.having(position, value)...)
+		r.changed = append(r.changed, r.combos.having(position, mark)...)
 	}
+}
+
+// grow makes room for combinations that have come up.
+func (r *ranking) grow() {
+	for combo := len(r.standing); combo < r.combos.len(); combo++ {
+		r.standing = append(r.standing, r.find(int32(combo)))
+		r.buckets = append(r.buckets, bucket{rank: worst}, bucket{rank: worst})
+	}
+	if len(r.buckets) <= r.leaves {
+		return
+	}
+	for r.leaves < len(r.buckets) {
+		r.leaves *= 2
+	}
+	r.tree = resize(r.tree, 2*r.leaves)
+	r.play()
 }
 
 // settle brings the tournament in line with the counts.

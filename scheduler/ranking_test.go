@@ -107,7 +107,7 @@ func randomSpreads(r *rapid.T, job *event.Job) {
 			Weight:    int8(rapid.SampledFrom([]int{1, 50, 100}).Draw(r, "weight")),
 		}
 		left := 100
-		for _, value := range []string{"r1", "dc1", "r2", "elsewhere"} {
+		for _, value := range []string{"r1", "dc1", "r2", "elsewhere", nodeID("n1").String()} {
 			if rapid.IntRange(0, 2).Draw(r, "target") == 0 {
 				percent := min(rapid.SampledFrom([]int{0, 10, 50, 100}).Draw(r, "percent"), left)
 				block.SpreadTarget = append(block.SpreadTarget, event.SpreadTarget{Value: value, Percent: uint8(percent)})
@@ -124,7 +124,7 @@ func randomSpreads(r *rapid.T, job *event.Job) {
 
 // randomLimits gives a job a limit on a property, of its own or of its group.
 func randomLimits(r *rapid.T, job *event.Job) {
-	limit := event.Constraint{LTarget: "${meta.rack}", Operand: distinctProperty, RTarget: rapid.SampledFrom([]string{"", "2"}).Draw(r, "limit")}
+	limit := event.Constraint{LTarget: rapid.SampledFrom([]string{"${meta.rack}", "${node.unique.name}"}).Draw(r, "limited by"), Operand: distinctProperty, RTarget: rapid.SampledFrom([]string{"", "2"}).Draw(r, "limit")}
 	switch rapid.IntRange(0, 5).Draw(r, "limited") {
 	case 0:
 		job.Constraints = append(job.Constraints, limit)

@@ -27,8 +27,9 @@ type scratch struct {
 	sites    sites
 	ranking  ranking
 	combos   *combos
-	views    []view // by feasibility class; of verdictUnknown, nodes have their own
-	ownViews []view // by slot
+	views    []view    // by feasibility class; of verdictUnknown, nodes have their own
+	ownViews []view    // by slot
+	holders  []holders // by position of a spread or limit
 	list     []int32
 	tight    []tightness // by feasibility class
 	best     []ranked

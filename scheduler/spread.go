@@ -89,6 +89,30 @@ func (s *spread) boost(value int32) event.Score {
 	return s.shareBoost(s.rest, s.count(value))
 }
 
+// mark tells values with targets of their own apart also where others are kept
+// together by their counts.
+func (s *spread) mark(value int32) int32 {
+	if s.wide && value != noValue && s.named(value) {
+		return 2*value + 1
+	}
+	return s.tally.mark(value)
+}
+
+// boostOf is boost by mark.
+func (s *spread) boostOf(mark int32) event.Score {
+	switch {
+	case !s.wide || mark == noValue:
+		return s.boost(mark)
+	case mark%2 == 1:
+		return s.boost(mark / 2)
+	case !s.targets:
+		return s.evenBoost(mark / 2)
+	case s.rest == 0:
+		return -event.ScoreScale
+	}
+	return s.shareBoost(s.rest, mark/2)
+}
+
 // shareBoost is the part of a share that would be missing still.
 func (s *spread) shareBoost(share int64, used int32) event.Score {
 	return ratio((share-100*(int64(used)+1))*s.weight, share*s.weights)

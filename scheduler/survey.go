@@ -22,9 +22,20 @@ func (p *placer) look(g *groupPlacer, n *event.Node, class int32) (view, string)
 	}
 	v := view{verdict: verdictMet, affinity: g.affinities.score(n)}
 	if p.combos != nil {
-		v.combo = p.combos.number(p.valuesOn(g, n))
+		v.combo = p.combos.number(p.marks(g, p.valuesOn(g, n)))
 	}
 	return v, ""
+}
+
+// marks turns the values of a node into their marks, in place.
+func (p *placer) marks(g *groupPlacer, list []int32) []int32 {
+	for i, s := range g.spreads {
+		list[i] = s.mark(list[i])
+	}
+	for i, l := range g.limits {
+		list[len(g.spreads)+i] = l.mark(list[len(g.spreads)+i])
+	}
+	return list
 }
 
 // valuesOn are the values of a node that spreads and limits count by.
@@ -79,6 +90,12 @@ func (p *placer) prepare(g *groupPlacer) {
 		return
 	}
 	p.ownViews = resize(p.ownViews, f.rows.Slots())
+	p.holders = resize(p.holders, len(g.spreads)+len(g.limits))
+	for i := range p.holders {
+		if g.wide(i) {
+			p.holders[i].reset(f.rows.Slots())
+		}
+	}
 	for _, page := range f.pages {
 		for i := range page.rows {
 			row := &page.rows[i]
@@ -90,8 +107,24 @@ func (p *placer) prepare(g *groupPlacer) {
 			if m != nil && text != "" {
 				noteFiltered(m, row.Node.Info, text, 1)
 			}
+			if text == "" && p.combos != nil {
+				for k, value := range p.valuesOn(g, row.Node.Info) {
+					if g.wide(k) {
+						p.holders[k].enter(value, page.first+int32(i))
+					}
+				}
+			}
 		}
 	}
+}
+
+// wide reports whether the attribute at a position may have as many values as
+// there are nodes.
+func (g *groupPlacer) wide(position int) bool {
+	if position < len(g.spreads) {
+		return g.spreads[position].values.wide
+	}
+	return g.limits[position-len(g.spreads)].values.wide
 }
 
 // viewOf is what prepare found out about a node.
@@ -132,16 +165,13 @@ func add(counts *map[string]int, key string, n int) {
 
 // crowded says which rule about other allocations keeps the group off a node; ""
 // if none does. A site is nil where the job is not.
-func (p *placer) crowded(g *groupPlacer, s *site, combo int32) string {
+func (p *placer) crowded(g *groupPlacer, s *site, n *event.Node, combo int32) string {
 	if text := g.hosts(s); text != "" {
 		return text
 	}
-	if len(g.limits) > 0 {
-		list := p.combos.of(combo)[len(g.spreads):]
-		for i, limit := range g.limits {
-			if text := limit.explain(list[i]); text != "" {
-				return text
-			}
+	for i, limit := range g.limits {
+		if limit.closedAt(p.combos.of(combo)[len(g.spreads)+i]) {
+			return limit.explain(limit.of(n))
 		}
 	}
 	return ""
@@ -273,7 +303,7 @@ func (p *placer) surveyClosely(g *groupPlacer, m *event.AllocMetric, slot int32,
 		fresh := projections.RoomOn(row.Node)
 		room = &fresh
 	}
-	crowded, exhausted := p.crowded(g, s, v.combo), g.exhausted(room)
+	crowded, exhausted := p.crowded(g, s, info, v.combo), g.exhausted(room)
 	switch {
 	case crowded != "":
 		noteFiltered(m, info, crowded, 1)

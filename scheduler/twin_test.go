@@ -44,8 +44,9 @@ type twinAsk struct {
 	static, dynamic         int // a static port number or 0; how many dynamic ones
 	arch                    string
 	distinctHosts           bool
-	racks                   int  // limit of allocations in a rack, 0 for none
-	racksOfJob              bool // counting those of all groups
+	limitOn                 string // attribute whose values have a limit
+	limit                   int    // of allocations of a value, 0 for none
+	limitOfJob              bool   // counting those of all groups
 	affinities              []event.Affinity
 	spreads                 []event.Spread
 	freed, freedMem         int64
@@ -70,16 +71,18 @@ func (w *twin) allowed(n *twinNode, a *twinAsk) bool {
 	if a.distinctHosts && n.neighbours[a.group] > 0 {
 		return false
 	}
-	if a.racks > 0 {
+	if a.limit > 0 {
+		value, ok := n.valueOf(a.limitOn)
 		used := 0
 		for _, other := range w.nodes {
+			theirs, has := other.valueOf(a.limitOn)
 			for group, live := range other.neighbours {
-				if other.rack == n.rack && (a.racksOfJob || group == a.group) {
+				if has && theirs == value && (a.limitOfJob || group == a.group) {
 					used += live
 				}
 			}
 		}
-		if n.rack == "" || used >= a.racks {
+		if !ok || used >= a.limit {
 			return false
 		}
 	}
@@ -97,6 +100,8 @@ func (n *twinNode) valueOf(attribute string) (string, bool) {
 		return n.arch, true
 	case "${node.unique.id}":
 		return n.id.String(), true
+	case "${node.unique.name}":
+		return nodeName(n.id), true
 	}
 	return "", false
 }
@@ -360,9 +365,9 @@ func askOf(job *event.Job, g *event.TaskGroup) *twinAsk {
 		case distinctHosts:
 			a.distinctHosts = true
 		case distinctProperty:
-			a.racks, a.racksOfJob = 1, i < len(job.Constraints)
+			a.limitOn, a.limit, a.limitOfJob = c.LTarget, 1, i < len(job.Constraints)
 			if c.RTarget == "2" {
-				a.racks = 2
+				a.limit = 2
 			}
 		default:
 			a.arch = c.RTarget

@@ -13,10 +13,12 @@ type values struct {
 	target  target
 	numbers map[string]int32
 	names   []string
+	wide    bool // there may be as many as nodes
 }
 
 func newValues(attribute string) *values {
-	return &values{target: parseTarget(attribute), numbers: make(map[string]int32)}
+	t := parseTarget(attribute)
+	return &values{target: t, numbers: make(map[string]int32), wide: t.unique()}
 }
 
 func (v *values) of(n *event.Node) int32 {
@@ -60,12 +62,22 @@ func (t *tally) add(value, by int32) int32 {
 	return t.used[value]
 }
 
-// combos numbers the combinations of values that nodes have. All nodes of one
+// mark is how a value's count stands, for attributes with as many values as nodes:
+// nodes are kept together by that instead of by the value, and change places when
+// it changes. For the others the mark is the value itself.
+func (t *tally) mark(value int32) int32 {
+	if !t.wide || value == noValue {
+		return value
+	}
+	return 2 * t.count(value)
+}
+
+// combos numbers the combinations of marks that nodes have. All nodes of one
 // combination fare alike under rules that count by value.
 type combos struct {
-	next   []map[uint64]int32 // by position: (number of the values before, value) to a number
-	values []int32            // of each combination, one after the other
-	with   [][][]int32        // by position and value + 1: the combinations that have it
+	next   []map[uint64]int32 // by position: (number of the marks before, mark) to a number
+	values []int32            // marks of each combination, one after the other
+	with   [][][]int32        // by position and mark + 1: the combinations that have it
 }
 
 func newCombos(width int) *combos {
@@ -118,4 +130,25 @@ func (c *combos) having(position int, value int32) []int32 {
 		return nil
 	}
 	return c.with[position][value+1]
+}
+
+// holders lists the nodes by the values of a wide attribute.
+type holders struct {
+	first []int32 // by value: slot + 1 of the first node, 0 for none
+	next  []int32 // by slot: slot + 1 of the next node with the same value
+}
+
+func (h *holders) reset(slots int) {
+	clear(h.first)
+	h.next = resize(h.next, slots)
+}
+
+func (h *holders) enter(value, slot int32) {
+	if value == noValue {
+		return
+	}
+	for int(value) >= len(h.first) {
+		h.first = append(h.first, 0)
+	}
+	h.next[slot], h.first[value] = h.first[value], slot+1
 }
