@@ -351,7 +351,7 @@ func (r *run) placeAll(ctx context.Context, jobs []*job) error {
 // await waits until a counter says that it is done, while it still grows.
 // failed, if not nil, gives an error that ends the wait, or nil.
 func (r *run) await(ctx context.Context, failed <-chan error, counter func() (n int64, done bool)) error {
-	ticker := time.NewTicker(5 * time.Millisecond)
+	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	last, since := int64(-1), time.Now()
 	for {
