@@ -35,7 +35,7 @@ var submit = Shape{
 var wide = Shape{
 	Name:        "wide",
 	About:       "5 jobs of 2,000 groups each",
-	Detail:      "-count is the number of groups of one task in each job. A job's spec is about a megabyte.",
+	Detail:      "-count is the number of groups of one task in each job. A job is about half a megabyte.",
 	Default:     Scale{Nodes: 1000, Jobs: 5, Count: 2000, Clients: 5},
 	allocations: jobsTimesCount,
 	load: func(ctx context.Context, r *run) error {

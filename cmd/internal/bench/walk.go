@@ -24,7 +24,12 @@ func (r *run) walk(ctx context.Context) (*ledger, error) {
 	if err := r.server.stop(); err != nil {
 		return nil, err
 	}
-	outcome, err := eventlog.WalkDir(ctx, r.server.logDir(), func(e eventlog.Entry) error {
+	return books, readLog(ctx, r.server.logDir(), books)
+}
+
+// readLog takes the log of a server that does not run into the books.
+func readLog(ctx context.Context, dir string, books *ledger) error {
+	outcome, err := eventlog.WalkDir(ctx, dir, func(e eventlog.Entry) error {
 		record, err := event.DecodeRecord(e.Data)
 		if err != nil {
 			return fmt.Errorf("record %d: %w", e.Index, err)
@@ -33,12 +38,12 @@ func (r *run) walk(ctx context.Context) (*ledger, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("walk the log: %w", err)
+		return fmt.Errorf("walk the log: %w", err)
 	}
 	if outcome.Bad != nil {
 		books.find(outcome.Bad.Index, "the chain is broken: %s", outcome.Bad.Reason)
 	}
-	return books, nil
+	return nil
 }
 
 func (r *run) walkAPI(ctx context.Context, books *ledger) error {
