@@ -70,3 +70,31 @@ func BenchmarkScheduleSpread(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkScheduleUpdate decides an evaluation of a job that has run for long: its
+// allocations go on in place, under rules about each other, and a third of them goes.
+func BenchmarkScheduleUpdate(b *testing.B) {
+	for _, count := range []int{750, 3000} {
+		b.Run(fmt.Sprint(count), func(b *testing.B) {
+			c := newCluster(b)
+			for i := range count {
+				c.addNode(newNode(fmt.Sprintf("n%05d", i), 4000, 8192, nil))
+			}
+			job := newJob("web", count, 100, 64)
+			job.Constraints = []event.Constraint{{Operand: distinctHosts}, {LTarget: "${node.unique.name}", Operand: distinctProperty}}
+			c.submit(job)
+			c.schedule("web")
+			job = newJob("web", count*2/3, 100, 64)
+			job.Constraints = []event.Constraint{{Operand: distinctHosts}, {LTarget: "${node.unique.name}", Operand: distinctProperty}}
+			job.Priority = 60
+			c.submit(job)
+			eval := c.evaluate("web", event.TriggerJobRegister)
+			scheduler := new(Scheduler)
+			for b.Loop() {
+				if plan := scheduler.Schedule(c.state, eval); len(plan.InPlace) != count*2/3 || len(plan.Stops) != count-count*2/3 {
+					b.Fatalf("%d go on, %d stop", len(plan.InPlace), len(plan.Stops))
+				}
+			}
+		})
+	}
+}

@@ -55,11 +55,15 @@ func reconcile(s *projections.State, key event.JobKey, job *projections.Job, sta
 		}
 	}
 	wanted := len(groups)
+	named := make(map[string]*groupChanges, wanted)
+	for _, g := range groups {
+		named[g.name] = g
+	}
 	for a := range s.AllocationsOf(key) {
-		g := findGroup(groups, a.Group)
+		g := named[a.Group]
 		if g == nil {
 			g = &groupChanges{name: a.Group}
-			groups = append(groups, g)
+			groups, named[a.Group] = append(groups, g), g
 		}
 		g.classify(s, job, a)
 	}
@@ -69,15 +73,6 @@ func reconcile(s *projections.State, key event.JobKey, job *projections.Job, sta
 		g.settle(versions, stays)
 	}
 	return groups
-}
-
-func findGroup(groups []*groupChanges, name string) *groupChanges {
-	for _, g := range groups {
-		if g.name == name {
-			return g
-		}
-	}
-	return nil
 }
 
 // classify puts an allocation where it belongs as far as that does not depend on

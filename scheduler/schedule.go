@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"cmp"
+	"slices"
 
 	"drover/eventlog/event"
 	"drover/projections"
@@ -183,10 +184,11 @@ func (d *scratch) forget() {
 // staying decides whether allocations can go on on their nodes under a new
 // version of their job whose tasks are the same.
 type staying struct {
-	state *projections.State
-	job   *projections.Job
-	rules *jobRules
-	byID  map[string]*groupRules
+	state   *projections.State
+	job     *projections.Job
+	rules   *jobRules
+	byGroup map[string]*groupRules
+	crowded map[event.ID]bool // allocations that are in others' way; nil before the first question
 }
 
 func (k *staying) stays(a *projections.Allocation) bool {
@@ -194,14 +196,7 @@ func (k *staying) stays(a *projections.Allocation) bool {
 	if pool, datacenter := k.rules.covers(node.Info); !pool || !datacenter {
 		return false
 	}
-	rules := k.byID[a.Group]
-	if rules == nil {
-		rules = newGroupRules(k.rules, k.job.Spec.Job.LookupGroup(a.Group))
-		if k.byID == nil {
-			k.byID = make(map[string]*groupRules)
-		}
-		k.byID[a.Group] = rules
-	}
+	rules := k.rulesOf(a.Group)
 	if rules.filter(node.Info, -1) != "" {
 		return false
 	}
@@ -211,43 +206,72 @@ func (k *staying) stays(a *projections.Allocation) bool {
 	return ask.Resources == a.Ask.Resources && len(ask.Ports) == len(a.Ask.Ports) && k.alone(a, rules)
 }
 
+// rulesOf is the rules of a group; nil when the job has it no more.
+func (k *staying) rulesOf(group string) *groupRules {
+	rules, known := k.byGroup[group]
+	if !known {
+		if g := k.job.Spec.Job.LookupGroup(group); g != nil {
+			rules = newGroupRules(k.rules, g)
+		}
+		if k.byGroup == nil {
+			k.byGroup = make(map[string]*groupRules)
+		}
+		k.byGroup[group] = rules
+	}
+	return rules
+}
+
 // alone reports whether rules about other allocations let this one stay. Of
 // those that are in each other's way, the ones of the lowest names stay.
 func (k *staying) alone(a *projections.Allocation, rules *groupRules) bool {
 	if !rules.distinctHosts && !k.rules.distinctHosts && len(rules.limits)+len(k.rules.limits) == 0 {
 		return true
 	}
-	node := k.state.Node(a.NodeID)
-	limits := append(append([]*propertyLimit(nil), k.rules.limits...), rules.limits...)
-	counts := make([]int, len(limits))
-	for other := range k.state.AllocationsOf(a.Job) {
-		if !other.Live() || byInstance(other, a) >= 0 {
-			continue
-		}
-		sameGroup := other.Group == a.Group
-		if other.NodeID == a.NodeID && (k.rules.distinctHosts || rules.distinctHosts && sameGroup) {
-			return false
-		}
-		otherNode := k.state.Node(other.NodeID)
-		for i, limit := range limits {
-			if i >= len(k.rules.limits) && !sameGroup || otherNode == nil {
-				continue
-			}
-			mine, ok := limit.values.target.resolve(node.Info)
-			if theirs, has := limit.values.target.resolve(otherNode.Info); ok && has && mine == theirs {
-				counts[i]++
-			}
-		}
+	if k.crowded == nil {
+		k.findCrowded()
 	}
-	for i, limit := range limits {
-		if _, ok := limit.values.target.resolve(node.Info); !ok || counts[i] >= int(limit.limit) {
-			return false
-		}
-	}
-	return true
+	return !k.crowded[a.ID]
 }
 
-// byInstance orders allocations by group and name.
-func byInstance(a, b *projections.Allocation) int {
-	return cmp.Or(cmp.Compare(a.Group, b.Group), byName(a, b))
+// findCrowded looks at the job's live allocations by group and name, each beside
+// those before it.
+func (k *staying) findCrowded() {
+	var live []*projections.Allocation
+	for a := range k.state.AllocationsOf(k.job.Key) {
+		if a.Live() {
+			live = append(live, a)
+		}
+	}
+	slices.SortFunc(live, func(a, b *projections.Allocation) int { return cmp.Or(cmp.Compare(a.Group, b.Group), byName(a, b)) })
+	type place struct {
+		group string // "" for all
+		node  event.ID
+	}
+	type holder struct {
+		limit *propertyLimit
+		value string
+	}
+	k.crowded = make(map[event.ID]bool)
+	taken, used := make(map[place]bool), make(map[holder]int)
+	for _, a := range live {
+		rules, node := k.rulesOf(a.Group), k.state.Node(a.NodeID)
+		limits := k.rules.limits
+		crowded := k.rules.distinctHosts && taken[place{"", a.NodeID}]
+		if rules != nil {
+			limits = slices.Concat(limits, rules.limits)
+			crowded = crowded || rules.distinctHosts && taken[place{a.Group, a.NodeID}]
+		}
+		taken[place{"", a.NodeID}], taken[place{a.Group, a.NodeID}] = true, true
+		for _, limit := range limits {
+			value, ok := "", false
+			if node != nil {
+				value, ok = limit.target.resolve(node.Info)
+			}
+			crowded = crowded || !ok || used[holder{limit, value}] >= int(limit.limit)
+			if ok {
+				used[holder{limit, value}]++
+			}
+		}
+		k.crowded[a.ID] = crowded
+	}
 }
