@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"drover/eventlog/event"
+	"drover/projections"
 )
 
 // BenchmarkSchedule decides one evaluation of a new job on nodes of four sizes.
@@ -96,5 +97,88 @@ func BenchmarkScheduleUpdate(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkWakeUp is one small task that ends on a full fleet for which 180,000
+// evaluations wait: what it costs to find the one to wake, and to see it settle.
+// Jobs of one kind ask alike; of many kinds, each in its own way.
+func BenchmarkWakeUp(b *testing.B) {
+	const nodes, waiting = 1000, 180_000
+	for _, kinds := range []int{1, 1000} {
+		b.Run(fmt.Sprintf("%d kinds", kinds), func(b *testing.B) {
+			c := newCluster(b)
+			c.addNodes(nodes, "n", 1000, 100_000)
+			c.submit(newJob("old", nodes*10, 100, 64))
+			c.apply(Schedule(c.state, c.evaluate("old", event.TriggerJobRegister)))
+			jobs := make([]event.Event, 0, 3*waiting)
+			for i := range waiting {
+				job := newJob(fmt.Sprintf("j%06d", i), 1, 100, 64+i%kinds)
+				data, err := event.Marshal(job)
+				if err != nil {
+					b.Fatal(err)
+				}
+				eval := event.Evaluation{
+					ID: event.DeriveID("waiting", event.ID{}, uint64(i)), Namespace: job.Namespace, JobID: job.ID, Priority: 50,
+					TriggeredBy: event.TriggerQueuedAllocs, Status: event.EvalBlocked, SnapshotIndex: c.state.Index(),
+				}
+				jobs = append(jobs, &event.BlobStored{Blob: event.HashOf(data), Of: 1, Data: data},
+					&event.JobSubmitted{Namespace: job.Namespace, JobID: job.ID, Spec: event.HashOf(data)}, &event.EvaluationCreated{Evaluation: eval})
+			}
+			c.apply(jobs...)
+			asleep := newSleepers(c.state)
+			follow := func() []event.ID {
+				if !asleep.follow([]projections.Commit{{Records: c.log, State: c.state}}) {
+					b.Fatal("a gap")
+				}
+				c.log = c.log[:0]
+				due := asleep.due()
+				asleep.sent(len(due))
+				return due
+			}
+			c.log = c.log[:0]
+			if due := follow(); len(due) > 0 {
+				b.Fatalf("%d are woken by nothing", len(due))
+			}
+			old := c.live("old")
+			woken, steps := 0, 0
+			for b.Loop() {
+				b.StopTimer()
+				c.report(old[steps%len(old)], event.ClientComplete)
+				steps++
+				b.StartTimer()
+				due := follow()
+				b.StopTimer()
+				woken += len(due)
+				for _, id := range due {
+					c.apply(&event.EvaluationUnblocked{EvalID: id})
+					c.apply(Schedule(c.state, c.state.Evaluation(id)))
+				}
+				b.StartTimer()
+				follow()
+			}
+			b.ReportMetric(float64(woken)/float64(steps), "woken/op")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(steps), "ns/wake-up")
+		})
+	}
+}
+
+// BenchmarkNewLeader derives who waits from a state in which 180,000 do.
+func BenchmarkNewLeader(b *testing.B) {
+	c := newCluster(b)
+	c.addNodes(1000, "n", 1000, 100_000)
+	c.submit(newJob("j", 1, 2000, 64))
+	spec := c.state.Job(key("j")).Spec.Hash
+	var events []event.Event
+	for i := range 180_000 {
+		id := fmt.Sprintf("j%06d", i)
+		events = append(events, &event.JobSubmitted{Namespace: event.DefaultNamespace, JobID: id, Spec: spec}, &event.EvaluationCreated{Evaluation: event.Evaluation{
+			ID: event.DeriveID("waiting", event.ID{}, uint64(i)), Namespace: event.DefaultNamespace, JobID: id, Priority: 50,
+			TriggeredBy: event.TriggerQueuedAllocs, Status: event.EvalBlocked, SnapshotIndex: c.state.Index(),
+		}})
+	}
+	c.apply(events...)
+	for b.Loop() {
+		newSleepers(c.state)
 	}
 }

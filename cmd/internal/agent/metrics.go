@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"drover/commands"
@@ -23,7 +24,8 @@ import (
 type metrics struct {
 	began time.Time
 
-	state func() *projections.State
+	state   func() *projections.State
+	blocked atomic.Int64 // evaluations that wait for room, while this server leads
 
 	mu      sync.Mutex
 	samples map[string]*sample
@@ -46,6 +48,9 @@ const (
 	metricPlanSubmit     = "nomad.plan.submit"  // until its outcome was known
 	metricPlanPartial    = "nomad.plan.partial" // nodes that no longer fitted were left out
 	metricPlanRefused    = "nomad.plan.refused"
+	metricWoken          = "nomad.blocked_evals.woken"     // evaluations at once
+	metricWakeTime       = "nomad.blocked_evals.wake.time" // to find them
+	metricBlocked        = "nomad.blocked_evals.total_blocked"
 )
 
 func newMetrics() *metrics { return &metrics{began: time.Now(), samples: make(map[string]*sample)} }
@@ -103,6 +108,15 @@ func (m *metrics) planned(result scheduler.PlanResult, took time.Duration) {
 	}
 }
 
+// looked takes in what the unblocker found.
+func (m *metrics) looked(w scheduler.Wakeup) {
+	m.blocked.Store(int64(w.Blocked))
+	if w.Woken > 0 {
+		m.add(metricWoken, float64(w.Woken))
+		m.add(metricWakeTime, float64(w.Took)/1e6)
+	}
+}
+
 // MetricSample is one row of /v1/metrics.
 type MetricSample struct {
 	Name   string
@@ -147,6 +161,7 @@ func (m *metrics) show(w http.ResponseWriter, r *http.Request) error {
 	for name, value := range map[string]float64{
 		"nomad.state.allocations": float64(state.AllocationCount()), "nomad.state.jobs": float64(state.JobCount()),
 		"nomad.state.evaluations": float64(state.EvaluationCount()), "nomad.state.nodes": float64(state.NodeCount()),
+		metricBlocked:               float64(m.blocked.Load()),
 		"nomad.runtime.alloc_bytes": float64(memory.Alloc), "nomad.runtime.sys_bytes": float64(memory.Sys),
 		"nomad.runtime.heap_objects": float64(memory.HeapObjects), "nomad.runtime.num_goroutines": float64(runtime.NumGoroutine()),
 		"nomad.runtime.total_gc_runs": float64(memory.NumGC), "nomad.runtime.total_gc_pause_ns": float64(memory.PauseTotalNs),

@@ -23,6 +23,8 @@ func TestMetricsAddUp(t *testing.T) {
 	m.planned(scheduler.PlanResult{}, time.Millisecond)
 	m.planned(scheduler.PlanResult{Refused: "why"}, time.Millisecond)
 	m.planned(scheduler.PlanResult{Partial: true}, time.Millisecond)
+	m.looked(scheduler.Wakeup{Blocked: 9, Woken: 2})
+	m.looked(scheduler.Wakeup{Blocked: 7})
 	rt := rest.NewRouter()
 	rt.Handle(http.MethodGet, "/v1/metrics", m.show)
 	w := httptest.NewRecorder()
@@ -34,6 +36,14 @@ func TestMetricsAddUp(t *testing.T) {
 	got := make(map[string]MetricSample)
 	for _, s := range answer.Samples {
 		got[s.Name] = s
+	}
+	for _, g := range answer.Gauges {
+		if g.Name == metricBlocked && g.Value != 7 {
+			t.Errorf("%v are blocked", g.Value)
+		}
+	}
+	if s := got[metricWoken]; s.Count != 1 || s.Sum != 2 {
+		t.Errorf("woken: %+v", s)
 	}
 	if s := got[metricAppendBytes]; s.Count != 2 || s.Sum != 400 || s.Min != 100 || s.Max != 300 || s.Mean != 200 || s.Stddev != 100 {
 		t.Errorf("bytes of appends: %+v", s)

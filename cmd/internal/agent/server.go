@@ -186,7 +186,10 @@ func (s *server) leading(uint64) {
 	s.beats.Store(beats)
 }
 
-func (s *server) resting(uint64) { s.beats.Store(nil) }
+func (s *server) resting(uint64) {
+	s.beats.Store(nil)
+	s.metrics.blocked.Store(0) // who leads counts them
+}
 
 // react runs the reactors of each epoch that this server commits in.
 func (s *server) react(ctx context.Context) error {
@@ -219,7 +222,7 @@ func (s *server) reactIn(ctx context.Context, epoch uint64, beats *scheduler.Hea
 	defer cancel()
 	g := newGroup(ctx)
 	g.run("unblocker", (&scheduler.Unblocker{
-		Source: s.store, Waker: reactorCommands{s}, Epoch: epoch, Log: named(s.logger, "unblocker"),
+		Source: s.store, Waker: reactorCommands{s}, Epoch: epoch, Log: named(s.logger, "unblocker"), Looked: s.metrics.looked,
 	}).Run)
 	g.run("heartbeats", beats.Run)
 	g.run("epoch", func(ctx context.Context) error {
