@@ -19,12 +19,12 @@ import (
 func BenchmarkPlan(b *testing.B) {
 	const nodes, perPlan = 1000, 1000
 	plain := func(state *projections.State, cmd *Command) *projections.State {
-		bt := &batch{base: state, draft: projections.NewDraft(state), stamp: state.Time(), chain: memLog{}.Chain, logger: quiet()}
+		bt := &batch{sealed: state, stamp: state.Time(), chain: memLog{}.Chain, logger: quiet()}
 		w := &waiting{cmd: cmd, answer: make(chan answer, 1)}
 		if !bt.take(w, time.Now()) || len(bt.answers) != 1 || bt.answers[0].err != nil {
 			b.Fatalf("not taken: %+v", bt.answers)
 		}
-		return bt.draft.Seal()
+		return bt.seal()
 	}
 	setup := func() *projections.State {
 		s := projections.New()

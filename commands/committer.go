@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -113,18 +112,24 @@ type Result struct {
 // batch.
 type Committer struct {
 	cfg   CommitterConfig
+	tip   *Tip
 	queue chan *waiting
+	plans chan *waiting // apart from queue, so that nobody has to wait for many of them; see pick
 	ended chan struct{} // closed when Run has answered everything and returned
 
 	// The rest belongs to the goroutine of Run.
 	state      *projections.State // the committed head, while leading
-	carried    *waiting           // taken off the queue, but it did not fit into the last append
+	carried    *waiting           // taken off a queue, but it did not fit into the last append
+	passed     int                // commands taken off queue while plans waited
+	shown      uint64             // index of the newest state that the tip has
+	owed       bool               // somebody waits for a newer one
 	complained time.Time          // when it was last said why nothing can be committed; zero in an epoch that opened since
 	settling   sync.WaitGroup     // goroutines that find out what became of an append
 }
 
 type waiting struct {
 	cmd    *Command
+	early  bool // answered as soon as it is decided
 	answer chan answer
 }
 
@@ -136,8 +141,14 @@ type answer struct {
 
 // NewCommitter makes a committer; Run sets it going.
 func NewCommitter(cfg CommitterConfig) *Committer {
-	return &Committer{cfg: cfg, queue: make(chan *waiting, queueCommandsMax), ended: make(chan struct{})}
+	return &Committer{
+		cfg: cfg, tip: newTip(cfg.Store), ended: make(chan struct{}),
+		queue: make(chan *waiting, queueCommandsMax), plans: make(chan *waiting, queueCommandsMax),
+	}
 }
+
+// Tip is the newest state that this committer has decided.
+func (c *Committer) Tip() *Tip { return c.tip }
 
 // Do has a command decided and committed, and waits for the answer: a Result
 // once its events are durable, a *Rejection when it was refused. When ctx ends
@@ -146,24 +157,9 @@ func (c *Committer) Do(ctx context.Context, cmd Command) (Result, error) {
 	if cmd.ID.IsZero() {
 		panic("command without an ID")
 	}
-	w := &waiting{cmd: &cmd, answer: make(chan answer, 1)}
-	select {
-	case c.queue <- w:
-	default:
-		return Result{}, ErrBusy
-	}
-	var a answer
-	select {
-	case a = <-w.answer:
-	case <-ctx.Done():
-		return Result{}, fmt.Errorf("%w (%w)", ErrUnknownOutcome, ctx.Err())
-	case <-c.ended:
-		// All that was begun has been answered.
-		select {
-		case a = <-w.answer:
-		default:
-			return Result{}, ErrNoLeader
-		}
+	a, err := c.await(ctx, c.queue, &waiting{cmd: &cmd, answer: make(chan answer, 1)})
+	if err != nil {
+		return Result{}, err
 	}
 	if a.err == nil && a.repeats.Last != 0 {
 		records, err := c.records(ctx, a.repeats.First, a.repeats.Last)
@@ -173,6 +169,46 @@ func (c *Committer) Do(ctx context.Context, cmd Command) (Result, error) {
 		a.result.Records = records
 	}
 	return a.result, a.err
+}
+
+// Propose has a command decided, and returns what was decided before it is
+// durable: it may still be lost, with everything that was decided after it. It is
+// for the scheduler's workers, who go on with the next evaluation on Tip and need
+// not be told of a loss: a state that was lost is not the tip any more, and
+// nothing that was decided on it (Command.Epoch names the epoch of the state that
+// a plan was decided on) is taken.
+func (c *Committer) Propose(ctx context.Context, cmd Command) (Result, error) {
+	if cmd.ID.IsZero() || cmd.Remember {
+		panic("proposal without an ID, or one to be remembered")
+	}
+	a, err := c.await(ctx, c.plans, &waiting{cmd: &cmd, early: true, answer: make(chan answer, 1)})
+	if err != nil {
+		return Result{}, err
+	}
+	return a.result, a.err
+}
+
+// await puts a command into a queue and waits for its answer.
+func (c *Committer) await(ctx context.Context, queue chan<- *waiting, w *waiting) (answer, error) {
+	select {
+	case queue <- w:
+	default:
+		return answer{}, ErrBusy
+	}
+	select {
+	case a := <-w.answer:
+		return a, nil
+	case <-ctx.Done():
+		return answer{}, fmt.Errorf("%w (%w)", ErrUnknownOutcome, ctx.Err())
+	case <-c.ended:
+		// All that was begun has been answered.
+		select {
+		case a := <-w.answer:
+			return a, nil
+		default:
+			return answer{}, ErrNoLeader
+		}
+	}
 }
 
 func (w *waiting) reply(result Result, err error) { w.answer <- answer{result: result, err: err} }
@@ -231,6 +267,8 @@ func (c *Committer) drain(err error) {
 		select {
 		case w := <-c.queue:
 			w.reply(Result{}, err)
+		case w := <-c.plans:
+			w.reply(Result{}, err)
 		default:
 			return
 		}
@@ -274,6 +312,11 @@ func (c *Committer) lead(ctx context.Context) (served bool, err error) {
 	if h := c.cfg.Hooks.Resting; h != nil {
 		defer h(epoch)
 	}
+	// What was decided and is not durable when the epoch ends is lost, or comes
+	// back as a part of the log: nobody goes on with it.
+	defer c.tip.forget()
+	c.shown = 0
+	c.show(c.state)
 	c.work(ctx)
 	return true, nil
 }
@@ -369,7 +412,7 @@ func (c *Committer) openEpoch(ctx context.Context, epoch uint64) bool {
 		c.complain(slog.LevelWarn, "cannot open the epoch", "epoch", epoch, "error", err)
 		return false
 	}
-	c.state = b.draft.Seal()
+	c.state = b.seal()
 	c.cfg.Store.Publish(b.records, c.state)
 	return true
 }
@@ -399,7 +442,7 @@ type flight struct {
 
 // send makes an append out of a batch that has entries.
 func (c *Committer) send(ctx context.Context, b *batch) *flight {
-	f := &flight{batch: b, state: b.draft.Seal(), began: time.Now(), done: make(chan struct{})}
+	f := &flight{batch: b, state: b.seal(), began: time.Now(), done: make(chan struct{})}
 	go func() {
 		f.outcome, f.err = c.cfg.Log.Append(ctx, b.after, b.entries)
 		f.took = time.Since(f.began)
@@ -448,15 +491,16 @@ func (c *Committer) work(ctx context.Context) {
 
 // gather decides what waits into one batch. While an append is on its way it
 // goes on until that has an outcome; otherwise it waits for a first command, but
-// for no second one. A batch without answers says that the epoch may be over.
+// for no second one. A batch without answers and entries says that the epoch may
+// be over.
 func (c *Committer) gather(ctx context.Context, flying *flight) *batch {
 	base := c.state
 	if flying != nil {
 		base = flying.state
 	}
 	b := c.newBatch(base, c.cfg.Now())
-	for len(b.answers) < batchCommandsMax {
-		w := c.next(ctx, flying, len(b.answers) == 0)
+	for b.commands < batchCommandsMax {
+		w := c.next(ctx, flying, b)
 		if w == nil {
 			break
 		}
@@ -466,50 +510,113 @@ func (c *Committer) gather(ctx context.Context, flying *flight) *batch {
 		}
 	}
 	if flying != nil {
+		c.showIfWanted(b)
 		<-flying.done
 	}
 	return b
 }
 
 // next is the next command to decide, or nil when the batch is to go as it is.
-func (c *Committer) next(ctx context.Context, flying *flight, first bool) *waiting {
+func (c *Committer) next(ctx context.Context, flying *flight, b *batch) *waiting {
 	if w := c.carried; w != nil {
 		c.carried = nil
 		return w
+	}
+	if w := c.pick(); w != nil {
+		if b.commands%showEvery == 0 {
+			c.showIfWanted(b)
+		}
+		return w
+	}
+	c.showIfWanted(b)
+	if flying == nil && !b.empty() {
+		return nil
+	}
+	var landed <-chan struct{}
+	if flying != nil {
+		landed = flying.done
+	}
+	for {
+		leads, changed := c.cfg.Log.Leads()
+		done := ctx.Done()
+		if flying != nil {
+			changed, done = nil, nil // the append will tell
+		} else if !leads {
+			return nil
+		}
+		select {
+		case w := <-c.queue:
+			return w
+		case w := <-c.plans:
+			return w
+		case <-c.tip.wanted:
+			c.owed = true
+			c.showIfWanted(b)
+		case <-landed:
+			return nil
+		case <-changed:
+		case <-done:
+			return nil
+		}
+	}
+}
+
+// pick takes a command off the queues if one waits there. Plans are large: many
+// of them waiting hold up nobody else, and many others hold up a plan only so far.
+func (c *Committer) pick() *waiting {
+	if len(c.plans) == 0 {
+		c.passed = 0
+	}
+	if c.passed < passPlansMax {
+		select {
+		case w := <-c.queue:
+			c.passed++
+			return w
+		default:
+		}
+	}
+	select {
+	case w := <-c.plans:
+		c.passed = 0
+		return w
+	default:
 	}
 	select {
 	case w := <-c.queue:
 		return w
 	default:
+		return nil
 	}
-	if flying != nil {
-		select {
-		case w := <-c.queue:
-			return w
-		case <-flying.done:
-			return nil
-		}
+}
+
+// show lets the workers go on with what is decided, whether or not somebody
+// waits for it.
+func (c *Committer) show(s *projections.State) {
+	if s.Index() > c.shown {
+		c.shown, c.owed = s.Index(), false
+		c.tip.show(s)
 	}
-	for first {
-		leads, changed := c.cfg.Log.Leads()
-		if !leads {
-			return nil
-		}
-		select {
-		case w := <-c.queue:
-			return w
-		case <-changed:
-		case <-ctx.Done():
-			return nil
-		}
+}
+
+// showIfWanted shows what is decided so far if somebody waits for it. To seal a
+// draft makes what follows copy what it changes once more, so that nothing is
+// sealed for nobody.
+func (c *Committer) showIfWanted(b *batch) {
+	select {
+	case <-c.tip.wanted:
+		c.owed = true
+	default:
 	}
-	return nil
+	if c.owed && b.state().Index() > c.shown {
+		c.show(b.seal())
+	}
 }
 
 // tell publishes what an append brought and answers those who asked for it.
 func (c *Committer) tell(f *flight) {
 	b := f.batch
 	c.cfg.Store.Publish(b.records, f.state)
+	c.show(f.state)
 	b.reply(f.state)
 	if h := c.cfg.Hooks.Appended; h != nil {
 		h(AppendInfo{Commands: len(b.answers), Records: len(b.records), Bytes: b.bytes, Decide: b.decided, Append: f.took})
@@ -601,179 +708,6 @@ func (c *Committer) settle(ctx context.Context, b *batch) {
 	}
 	b.answers = again
 	c.requeue(b)
-}
-
-// batch is what goes into one append.
-type batch struct {
-	epoch   uint64
-	now     time.Time
-	stamp   int64
-	base    *projections.State
-	draft   *projections.Draft
-	after   Position
-	chain   func(event.Hash, uint64, []byte) event.Hash
-	entries [][]byte
-	records []*event.Record
-	bytes   int
-	decided time.Duration // spent on deciding, encoding and folding
-	answers []decidedAnswer
-	logger  *slog.Logger
-}
-
-// decidedAnswer is what a command will be told once the batch is committed.
-type decidedAnswer struct {
-	waiting *waiting
-	records []*event.Record
-	index   uint64
-	err     error
-	repeats projections.Remembered
-}
-
-// newBatch begins a batch on the state that will be the head when it is sent.
-func (c *Committer) newBatch(base *projections.State, now time.Time) *batch {
-	return &batch{
-		epoch: base.Epoch(), now: now, stamp: max(now.UnixNano(), base.Time()),
-		base: base, draft: projections.NewDraft(base),
-		after: Position{base.Index(), base.Hash()},
-		chain: c.cfg.Log.Chain, logger: c.cfg.Logger,
-	}
-}
-
-// take decides one command on the head as the batch has made it so far. It
-// returns false when the command does not fit into this append any more.
-func (b *batch) take(w *waiting, now time.Time) bool {
-	began := time.Now()
-	defer func() { b.decided += time.Since(began) }()
-	b.now, b.stamp = now, max(now.UnixNano(), b.stamp)
-	cmd := w.cmd
-	if !cmd.Deadline.IsZero() && b.now.After(cmd.Deadline) {
-		w.reply(Result{}, ErrDeadline)
-		return true
-	}
-	state := b.draft.State()
-	if known, ok := state.Command(cmd.ID); ok {
-		b.answers = append(b.answers, decidedAnswer{waiting: w, index: known.Last, repeats: known})
-		return true
-	}
-	decided, rejection, err := b.decide(state, cmd)
-	if err != nil {
-		b.answers = append(b.answers, decidedAnswer{waiting: w, err: err})
-		return true
-	}
-	if rejection != nil {
-		b.answers = append(b.answers, decidedAnswer{waiting: w, err: rejection})
-		return true
-	}
-	if len(decided) == 0 {
-		b.answers = append(b.answers, decidedAnswer{waiting: w, index: state.Index()})
-		return true
-	}
-	records, entries, err := b.encode(cmd, decided)
-	if err != nil {
-		b.answers = append(b.answers, decidedAnswer{waiting: w, err: reject(ReasonInvalid, "%v", err)})
-		return true
-	}
-	size := 0
-	for _, entry := range entries {
-		size += len(entry)
-	}
-	if size > appendBytesMax {
-		b.answers = append(b.answers, decidedAnswer{waiting: w, err: reject(ReasonTooLarge, "it would take %d bytes of the log; one command may take %d", size, appendBytesMax)})
-		return true
-	}
-	if b.bytes+size > appendBytesMax {
-		return false
-	}
-	if err := b.apply(records, entries); err != nil {
-		b.answers = append(b.answers, decidedAnswer{waiting: w, err: err})
-		return true
-	}
-	b.answers = append(b.answers, decidedAnswer{waiting: w, records: records, index: records[len(records)-1].Index})
-	return true
-}
-
-// decide is Decide, with a bug in it turned into the refusal of the one command
-// that met it. Nothing has been touched by then.
-func (b *batch) decide(state *projections.State, cmd *Command) (decided []Decided, rejection *Rejection, err error) {
-	defer func() {
-		if bug := recover(); bug != nil {
-			b.logger.Error("a command cannot be decided; it is refused", "body", fmt.Sprintf("%T", cmd.Body), "bug", bug, "stack", string(debug.Stack()))
-			err = fmt.Errorf("internal error: the command was refused because it cannot be decided: %v", bug)
-		}
-	}()
-	decided, rejection = Decide(state, b.stamp, cmd)
-	return decided, rejection, nil
-}
-
-// encode turns decided events into records and entries that follow the draft.
-// The records are those that every other server will read, decoded from the very
-// bytes: whatever does not survive the encoding (what the log does not carry, nil
-// or empty) is gone here too, and what could not be read is not written.
-func (b *batch) encode(cmd *Command, decided []Decided) ([]*event.Record, [][]byte, error) {
-	state := b.draft.State()
-	index, previous := state.Index(), state.Hash()
-	records := make([]*event.Record, len(decided))
-	entries := make([][]byte, len(decided))
-	for i, fact := range decided {
-		index++
-		r := &event.Record{
-			Header: event.Header{
-				Index: index, Time: b.stamp, Kind: fact.Event.Kind(), Last: i == len(decided)-1, Remember: cmd.Remember,
-				Epoch: b.epoch, CommandID: cmd.ID, Caller: cmd.Caller, Cause: fact.Cause, EvalID: fact.EvalID,
-				Previous: previous,
-			},
-			Event: fact.Event,
-		}
-		entry, err := event.AppendRecord(nil, r)
-		if err != nil {
-			return nil, nil, err
-		}
-		if r, err = event.DecodeRecord(entry); err != nil {
-			return nil, nil, err
-		}
-		r.Hash, r.Size = b.chain(previous, index, entry), len(entry)
-		previous = r.Hash
-		records[i], entries[i] = r, entry
-	}
-	return records, entries, nil
-}
-
-// apply folds a command's records into the draft. A bug may have made them
-// impossible to fold: such a command is refused before anything of it is
-// written, and the draft is made anew without it.
-func (b *batch) apply(records []*event.Record, entries [][]byte) (err error) {
-	defer func() {
-		if bug := recover(); bug != nil {
-			b.logger.Error("a decided command cannot be folded; it is refused", "bug", bug, "stack", string(debug.Stack()))
-			draft := projections.NewDraft(b.base)
-			for _, r := range b.records {
-				draft.Apply(r)
-			}
-			b.draft = draft
-			err = fmt.Errorf("internal error: the command was refused because it cannot be folded: %v", bug)
-		}
-	}()
-	for _, r := range records {
-		b.draft.Apply(r)
-	}
-	b.records = append(b.records, records...)
-	b.entries = append(b.entries, entries...)
-	for _, entry := range entries {
-		b.bytes += len(entry)
-	}
-	return nil
-}
-
-// reply answers every command of a batch that is committed.
-func (b *batch) reply(state *projections.State) {
-	for _, a := range b.answers {
-		if a.err != nil {
-			a.waiting.reply(Result{}, a.err)
-			continue
-		}
-		result := Result{Index: a.index, Records: a.records, State: state}
-		a.waiting.answer <- answer{result: result, repeats: a.repeats}
-	}
 }
 
 // records reads the records of a command that took effect before: what a caller

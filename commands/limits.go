@@ -20,6 +20,16 @@ const (
 	// a burst is answered soon.
 	batchCommandsMax = 4096
 
+	// passPlansMax is how many commands that came with a plan or later may be
+	// decided before it: enough that a burst of registrations or reports does not
+	// wait for plans, which take milliseconds each, and few enough that plans go on
+	// under any load.
+	passPlansMax = 64
+
+	// showEvery is after how many commands of a long batch a worker that waits
+	// for something to do is shown what there is.
+	showEvery = 64
+
 	// queueCommandsMax bounds the commands that wait; one more is told "busy"
 	// at once instead of waiting beyond its deadline.
 	queueCommandsMax = 16384

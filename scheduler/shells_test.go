@@ -51,7 +51,8 @@ func (l *ledger) change(do func(c *cluster)) {
 	l.publish()
 }
 
-func (l *ledger) CommitPlan(ctx context.Context, plan *event.PlanCommitted) (PlanResult, error) {
+func (l *ledger) CommitPlan(ctx context.Context, p Proposal) (PlanResult, error) {
+	plan := p.Plan
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -73,16 +74,16 @@ func (l *ledger) take(plan *event.PlanCommitted) PlanResult {
 		return PlanResult{Refused: "the evaluation is not open", Closed: true}
 	}
 	if s.Job(key).ChangeIndex > plan.Basis {
-		return PlanResult{Refused: "the job changed", RefreshIndex: s.Index()}
+		return PlanResult{Refused: "the job changed", Stale: true, Index: s.Index()}
 	}
 	l.cluster.apply(plan)
 	l.publish()
 	return PlanResult{Index: l.cluster.state.Index()}
 }
 
-func (l *ledger) FailEvaluation(ctx context.Context, id event.ID, description string) error {
+func (l *ledger) FailEvaluation(ctx context.Context, epoch uint64, eval *event.Evaluation, description string) error {
 	l.change(func(c *cluster) {
-		c.apply(&event.EvaluationEnded{EvalID: id, Status: event.EvalFailed, Description: description})
+		c.apply(&event.EvaluationEnded{EvalID: eval.ID, Status: event.EvalFailed, Description: description})
 		l.ended = append(l.ended, description)
 	})
 	return nil
@@ -270,27 +271,23 @@ func (s *lateSource) Snapshot() *projections.State {
 	return state
 }
 
-// Whenever an evaluation comes, also between two steps of the workers' start, and
-// though nothing comes after it, it is run.
+// An evaluation that comes while the workers start, right after they looked, is
+// run though nothing comes after it.
 func TestWorkersMissNoEvaluation(t *testing.T) {
-	for nth := 1; nth <= 2; nth++ {
-		t.Run(fmt.Sprintf("after look %d", nth), func(t *testing.T) {
-			inBubble(t, func(t *testing.T, l *ledger) {
-				l.change(func(c *cluster) {
-					c.addNodes(1, "n", 4000, 8192)
-					c.submit(newJob("late", 1, 100, 100))
-				})
-				source := &lateSource{ledger: l, nth: nth, late: func() {
-					l.change(func(c *cluster) { c.evaluate("late", event.TriggerJobRegister) })
-				}}
-				running(t, (&Workers{Source: source, Committer: l, Count: 2}).Run)
-				synctest.Wait()
-				if n := len(l.cluster.live("late")); n != 1 {
-					t.Fatalf("%d allocations of the late one after %d looks, want 1", n, source.looks)
-				}
-			})
+	inBubble(t, func(t *testing.T, l *ledger) {
+		l.change(func(c *cluster) {
+			c.addNodes(1, "n", 4000, 8192)
+			c.submit(newJob("late", 1, 100, 100))
 		})
-	}
+		source := &lateSource{ledger: l, nth: 1, late: func() {
+			l.change(func(c *cluster) { c.evaluate("late", event.TriggerJobRegister) })
+		}}
+		running(t, (&Workers{Source: source, Committer: l, Count: 2}).Run)
+		synctest.Wait()
+		if n := len(l.cluster.live("late")); n != 1 {
+			t.Fatalf("%d allocations of the late one after %d looks, want 1", n, source.looks)
+		}
+	})
 }
 
 // slowCommitter takes a while for each plan.
@@ -299,11 +296,11 @@ type slowCommitter struct {
 	enter func(*event.PlanCommitted) (leave func())
 }
 
-func (s slowCommitter) CommitPlan(ctx context.Context, plan *event.PlanCommitted) (PlanResult, error) {
-	defer s.enter(plan)()
+func (s slowCommitter) CommitPlan(ctx context.Context, p Proposal) (PlanResult, error) {
+	defer s.enter(p.Plan)()
 	timer := time.NewTimer(time.Second)
 	<-timer.C
-	return s.ledger.CommitPlan(ctx, plan)
+	return s.ledger.CommitPlan(ctx, p)
 }
 
 func TestWorkersTryAgainOnANewerState(t *testing.T) {
@@ -323,7 +320,7 @@ func TestWorkersTryAgainOnANewerState(t *testing.T) {
 			return PlanResult{}, nil, false
 		}, plans: 2, live: 4},
 		{name: "a busy job is no conflict", kind: event.JobTypeBatch, answer: func(l *ledger, n int, plan *event.PlanCommitted) (PlanResult, error, bool) {
-			return PlanResult{Refused: "stale", RefreshIndex: l.cluster.state.Index()}, nil, n < 20
+			return PlanResult{Refused: "stale", Stale: true, Index: l.cluster.state.Index()}, nil, n < 20
 		}, plans: 20, live: 2},
 		{name: "somebody else closed it", kind: event.JobTypeService, answer: func(l *ledger, n int, plan *event.PlanCommitted) (PlanResult, error, bool) {
 			l.cluster.apply(&event.EvaluationEnded{EvalID: plan.EvalID, Status: event.EvalCanceled})
@@ -331,10 +328,10 @@ func TestWorkersTryAgainOnANewerState(t *testing.T) {
 			return PlanResult{}, nil, false
 		}, plans: 1},
 		{name: "no progress, service", kind: event.JobTypeService, answer: func(l *ledger, n int, plan *event.PlanCommitted) (PlanResult, error, bool) {
-			return PlanResult{Partial: true, RefreshIndex: l.cluster.state.Index()}, nil, true
+			return PlanResult{Partial: true, Index: l.cluster.state.Index()}, nil, true
 		}, plans: 5, ended: "maximum attempts reached (5)"},
 		{name: "no progress, batch", kind: event.JobTypeBatch, answer: func(l *ledger, n int, plan *event.PlanCommitted) (PlanResult, error, bool) {
-			return PlanResult{Partial: true, RefreshIndex: l.cluster.state.Index()}, nil, true
+			return PlanResult{Partial: true, Index: l.cluster.state.Index()}, nil, true
 		}, plans: 2, ended: "maximum attempts reached (2)"},
 		{name: "refused for good", kind: event.JobTypeService, answer: func(l *ledger, n int, plan *event.PlanCommitted) (PlanResult, error, bool) {
 			return PlanResult{Refused: "a second allocation of that name"}, nil, true
@@ -387,7 +384,7 @@ func TestProgressGivesNewAttempts(t *testing.T) {
 			part.Groups[0].Placements = part.Groups[0].Placements[:1]
 			part.Outcome = event.EvalPending
 			result := l.take(&part)
-			result.Partial, result.RefreshIndex = true, result.Index
+			result.Partial = true
 			return result, nil, true
 		}
 		running(t, (&Workers{Source: l, Committer: l, Count: 1}).Run)

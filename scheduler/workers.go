@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -20,36 +19,67 @@ type Source interface {
 	Await(ctx context.Context, after uint64) (*projections.State, error)
 }
 
+// Tip is where workers take the state from: the newest one, which may be ahead
+// of what is durable. What is lost before it becomes durable vanishes from it;
+// the state after that may have a lower index, and another epoch.
+type Tip interface {
+	Snapshot() *projections.State
+	// Changed is closed when there is another state. To wait for a condition, take
+	// the channel, look at a snapshot, and only then wait.
+	Changed() <-chan struct{}
+}
+
+// Proposal is a plan with what it was decided on.
+type Proposal struct {
+	Plan *event.PlanCommitted
+	// Epoch is that of the state that the plan was decided on. In any other epoch
+	// that state may be lost, so that the plan is refused as stale.
+	Epoch uint64
+	Cause uint64 // index of the record that asked for the evaluation
+}
+
 // Committer takes plans. An error means that nobody knows what became of the
 // plan or that nobody took it, and the worker asks again later; a plan that was
-// refused is a result.
+// refused is a result. The answer need not wait until the plan is durable: what
+// is lost afterwards is gone from the Tip, and its evaluation is pending again.
 type Committer interface {
-	CommitPlan(ctx context.Context, plan *event.PlanCommitted) (PlanResult, error)
+	CommitPlan(ctx context.Context, p Proposal) (PlanResult, error)
 	// FailEvaluation gives up on an evaluation. One that is not open any more is
 	// not an error.
-	FailEvaluation(ctx context.Context, evalID event.ID, description string) error
+	FailEvaluation(ctx context.Context, epoch uint64, eval *event.Evaluation, description string) error
 }
 
 // PlanResult is what became of a plan.
 type PlanResult struct {
-	Index   uint64 // of the plan's record; zero when it was refused
+	// Index is the index that the next decision must see; zero is any.
+	Index   uint64
 	Partial bool   // nodes that no longer fit were left out, the evaluation is still open
 	Refused string // why nothing was committed; empty when something was
 	Closed  bool   // refused because the evaluation is not open any more
-	// RefreshIndex is the index that the next decision must see; set after a
-	// partial commit and when the plan was refused because its basis is gone.
-	RefreshIndex uint64
+	Stale   bool   // refused because what it was decided on is gone
 }
 
 // Workers run evaluations: Count of them at the same time, at most one of a job.
+//
+// Each decides on the newest state that is decided at all, so that one worker
+// never loses anything to itself. Several that decide at the same time tend to
+// choose the same nodes, the best ones. So plans are handed over one at a time; a
+// plan whose nodes were taken meanwhile is not handed over at all but decided
+// again, while nobody else can hand over. What is lost at commit, then, is lost to
+// what no worker did: nodes that went down, jobs that changed.
 type Workers struct {
-	Source    Source
+	Source    Tip
 	Committer Committer
 	Count     int          // workers; at least 1
 	Log       *slog.Logger // nil discards
 
 	// Decided, if set, is called after each decision with the time it took.
 	Decided func(plan *event.PlanCommitted, took time.Duration)
+	// Overtaken, if set, is called for each plan that is decided again before it
+	// was handed over, since another one took its place.
+	Overtaken func()
+
+	handing chan struct{} // holds a token; taken while a plan is handed over
 }
 
 // Run works until ctx ends, and returns when all workers have stopped. It is woken
@@ -58,6 +88,8 @@ func (w *Workers) Run(ctx context.Context) error {
 	if w.Count < 1 {
 		return fmt.Errorf("scheduler workers: Count is %d, at least 1 is needed", w.Count)
 	}
+	w.handing = make(chan struct{}, 1)
+	w.handing <- struct{}{}
 	work := make(chan *event.Evaluation, w.Count)
 	done := make(chan event.JobKey, w.Count)
 	var running sync.WaitGroup
@@ -74,14 +106,20 @@ func (w *Workers) Run(ctx context.Context) error {
 			}
 		})
 	}
-	wake := follow(ctx, w.Source, &running)
 	busy := make(map[event.JobKey]bool, w.Count)
 	for {
-		w.handOut(work, busy)
+		var changed <-chan struct{}
+		if len(busy) < w.Count {
+			changed = w.Source.Changed()
+			w.handOut(work, busy)
+		}
+		if len(busy) == w.Count {
+			changed = nil // what comes is looked for when one is done
+		}
 		select {
 		case key := <-done:
 			delete(busy, key)
-		case <-wake:
+		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -91,9 +129,6 @@ func (w *Workers) Run(ctx context.Context) error {
 // handOut gives idle workers the most urgent evaluations of jobs that nobody
 // works on.
 func (w *Workers) handOut(work chan<- *event.Evaluation, busy map[event.JobKey]bool) {
-	if len(busy) == w.Count {
-		return
-	}
 	for eval := range w.Source.Snapshot().PendingEvaluations() {
 		if busy[eval.Job()] {
 			continue
@@ -175,72 +210,161 @@ func (w *worker) process(ctx context.Context, eval *event.Evaluation) error {
 			return nil
 		}
 		if job := s.Job(eval.Job()); job != nil && !job.Stopped && !Supports(job.Spec.Job.Type) {
-			return w.fail(ctx, eval, fmt.Sprintf("no scheduler for jobs of type %q", job.Spec.Job.Type))
+			return w.fail(ctx, s, eval, fmt.Sprintf("no scheduler for jobs of type %q", job.Spec.Job.Type))
 		}
-		began := time.Now()
-		plan := w.scheduler.Schedule(s, eval)
-		if w.Decided != nil {
-			w.Decided(plan, time.Since(began))
+		plan, result, err := w.decide(ctx, s, eval)
+		if err != nil {
+			return fmt.Errorf("commit a plan for evaluation %v: %w", eval.ID, err)
 		}
 		left := decisions(plan)
 		if left < previous {
 			attempts = 0 // the last plan got something done
 		}
 		previous = left
-		result, err := w.Committer.CommitPlan(ctx, plan)
-		if err != nil {
-			return fmt.Errorf("commit a plan for evaluation %v: %w", eval.ID, err)
-		}
-		refresh := max(result.Index, result.RefreshIndex)
-		switch {
-		case result.Closed:
+		if result.Closed {
 			return nil
-		case result.Refused == "" && !result.Partial && plan.Outcome != event.EvalPending:
-			_, err := w.refresh(ctx, refresh)
+		}
+		if s, err = w.refresh(ctx, s.Epoch(), result.Index); err != nil {
 			return err
+		}
+		switch {
+		case result.Refused == "" && !result.Partial && plan.Outcome != event.EvalPending:
+			return nil
 		case result.Refused == "" && !result.Partial:
 			attempts = 0 // one part of several
-		case result.Refused != "" && result.RefreshIndex > 0:
+		case result.Stale:
 			stale++
 		default:
 			attempts++
 		}
-		if s, err = w.refresh(ctx, refresh); err != nil {
-			return err
-		}
 	}
-	return w.fail(ctx, eval, fmt.Sprintf("maximum attempts reached (%d)", limit))
+	return w.fail(ctx, s, eval, fmt.Sprintf("maximum attempts reached (%d)", limit))
 }
 
-// refresh returns a snapshot that has seen the index.
-func (w *worker) refresh(ctx context.Context, index uint64) (*projections.State, error) {
-	if index == 0 {
-		return w.Source.Snapshot(), nil
+// decide makes a plan and hands it over, unless it can be seen already that it
+// would not be taken.
+func (w *worker) decide(ctx context.Context, s *projections.State, eval *event.Evaluation) (*event.PlanCommitted, PlanResult, error) {
+	plan := w.schedule(s, eval)
+	select {
+	case <-w.handing:
+		defer func() { w.handing <- struct{}{} }()
+	case <-ctx.Done():
+		return plan, PlanResult{}, ctx.Err()
 	}
-	s, err := w.Source.Await(ctx, index-1)
-	if err != nil {
-		return nil, fmt.Errorf("wait for the state at %d: %w", index, err)
+	if tip := w.Source.Snapshot(); tip != s {
+		now := tip.Evaluation(eval.ID)
+		switch {
+		case now == nil || now.Status != event.EvalPending:
+			return plan, PlanResult{Closed: true}, nil
+		case moved(plan, tip):
+			return plan, PlanResult{Refused: "its job has changed meanwhile", Stale: true}, nil
+		case !stillFits(plan, s, tip):
+			if w.Overtaken != nil {
+				w.Overtaken()
+			}
+			s, eval = tip, now
+			plan = w.schedule(s, eval)
+		}
 	}
-	return s, nil
+	result, err := w.Committer.CommitPlan(ctx, Proposal{Plan: plan, Epoch: s.Epoch(), Cause: eval.ModifyIndex})
+	return plan, result, err
+}
+
+func (w *worker) schedule(s *projections.State, eval *event.Evaluation) *event.PlanCommitted {
+	began := time.Now()
+	plan := w.scheduler.Schedule(s, eval)
+	if w.Decided != nil {
+		w.Decided(plan, time.Since(began))
+	}
+	return plan
+}
+
+// moved reports whether the job has changed since the plan was decided.
+func moved(plan *event.PlanCommitted, tip *projections.State) bool {
+	job := tip.Job(event.JobKey{Namespace: plan.Namespace, ID: plan.JobID})
+	return job == nil && decisions(plan) > len(plan.Stops) || job != nil && job.ChangeIndex > plan.Basis
+}
+
+// stillFits reports whether what a plan decided on s has room on a newer state:
+// what Decide finds out in earnest, for those nodes only that have changed. Where
+// a plan does more on such a node than to place, it says no; to decide again is
+// never wrong.
+func stillFits(plan *event.PlanCommitted, s, tip *projections.State) bool {
+	job := tip.Job(event.JobKey{Namespace: plan.Namespace, ID: plan.JobID})
+	rooms := make([]*projections.Room, len(plan.Nodes)) // nil where nothing changed
+	changed := 0
+	for i, id := range plan.Nodes {
+		node := tip.Node(id)
+		if node == s.Node(id) {
+			continue
+		}
+		if node == nil || !node.Schedulable() {
+			return false
+		}
+		room := projections.RoomOn(node)
+		rooms[i] = &room
+		changed++
+	}
+	if changed == 0 {
+		return true
+	}
+	if len(plan.Stops)+len(plan.InPlace) > 0 || job == nil {
+		return false
+	}
+	for _, g := range plan.Groups {
+		ask := job.Spec.Ask(g.Name)
+		for i := range g.Placements {
+			p := &g.Placements[i]
+			room := rooms[p.Node]
+			if room == nil {
+				continue
+			}
+			if _, ok := room.Fits(ask, p.Ports); !ok {
+				return false
+			}
+			room.Take(ask, p.Ports)
+		}
+	}
+	return true
+}
+
+// refresh returns a snapshot that has seen the index, unless that was lost with
+// its epoch.
+func (w *worker) refresh(ctx context.Context, epoch, index uint64) (*projections.State, error) {
+	return w.await(ctx, func(s *projections.State) bool { return s.Index() >= index || s.Epoch() != epoch })
+}
+
+// await returns the first snapshot seen for which the condition holds.
+func (w *worker) await(ctx context.Context, holds func(*projections.State) bool) (*projections.State, error) {
+	if s := w.Source.Snapshot(); holds(s) {
+		return s, nil
+	}
+	for {
+		changed := w.Source.Changed()
+		if s := w.Source.Snapshot(); holds(s) {
+			return s, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for a newer state: %w", ctx.Err())
+		}
+	}
 }
 
 // fail gives up on an evaluation and waits until that can be seen.
-func (w *worker) fail(ctx context.Context, eval *event.Evaluation, description string) error {
+func (w *worker) fail(ctx context.Context, s *projections.State, eval *event.Evaluation, description string) error {
 	if w.Log != nil {
 		w.Log.Warn("evaluation given up", "eval", eval.ID, "job", eval.Job(), "reason", description)
 	}
-	if err := w.Committer.FailEvaluation(ctx, eval.ID, description); err != nil {
+	if err := w.Committer.FailEvaluation(ctx, s.Epoch(), eval, description); err != nil {
 		return fmt.Errorf("fail evaluation %v: %w", eval.ID, err)
 	}
-	for s := w.Source.Snapshot(); ; {
-		if e := s.Evaluation(eval.ID); e == nil || e.Status != event.EvalPending {
-			return nil
-		}
-		var err error
-		if s, err = w.Source.Await(ctx, s.Index()); err != nil {
-			return errors.Join(fmt.Errorf("wait for the end of evaluation %v", eval.ID), err)
-		}
-	}
+	_, err := w.await(ctx, func(now *projections.State) bool {
+		e := now.Evaluation(eval.ID)
+		return e == nil || e.Status != event.EvalPending || now.Epoch() != s.Epoch()
+	})
+	return err
 }
 
 // decisions is how much a plan does or could not do.

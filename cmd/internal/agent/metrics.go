@@ -45,12 +45,14 @@ const (
 	metricAppendTime     = "nomad.eventlog.append.time"
 	metricDecideTime     = "nomad.eventlog.decide.time"
 	metricSchedule       = "nomad.worker.invoke_scheduler"
-	metricPlanSubmit     = "nomad.plan.submit"  // until its outcome was known
+	metricPlanSubmit     = "nomad.plan.submit"  // until it was decided
 	metricPlanPartial    = "nomad.plan.partial" // nodes that no longer fitted were left out
 	metricPlanRefused    = "nomad.plan.refused"
 	metricWoken          = "nomad.blocked_evals.woken"     // evaluations at once
 	metricWakeTime       = "nomad.blocked_evals.wake.time" // to find them
 	metricBlocked        = "nomad.blocked_evals.total_blocked"
+	metricPlanStale      = "nomad.plan.stale"     // of the refused: its job or its epoch had moved on
+	metricPlanOvertaken  = "nomad.plan.overtaken" // not handed over but decided again, since its nodes had been taken
 )
 
 func newMetrics() *metrics { return &metrics{began: time.Now(), samples: make(map[string]*sample)} }
@@ -89,20 +91,25 @@ type measuredPlans struct {
 }
 
 // CommitPlan implements scheduler.Committer.
-func (p measuredPlans) CommitPlan(ctx context.Context, plan *event.PlanCommitted) (scheduler.PlanResult, error) {
+func (p measuredPlans) CommitPlan(ctx context.Context, proposal scheduler.Proposal) (scheduler.PlanResult, error) {
 	begin := time.Now()
-	result, err := p.Committer.CommitPlan(ctx, plan)
+	result, err := p.Committer.CommitPlan(ctx, proposal)
 	if err == nil {
 		p.metrics.planned(result, time.Since(begin))
 	}
 	return result, err
 }
 
+func (m *metrics) overtaken() { m.add(metricPlanOvertaken, 1) }
+
 func (m *metrics) planned(result scheduler.PlanResult, took time.Duration) {
 	m.add(metricPlanSubmit, float64(took)/1e6)
 	switch {
 	case result.Refused != "":
 		m.add(metricPlanRefused, 1)
+		if result.Stale {
+			m.add(metricPlanStale, 1)
+		}
 	case result.Partial:
 		m.add(metricPlanPartial, 1)
 	}

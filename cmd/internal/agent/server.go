@@ -150,8 +150,8 @@ func (s *server) run(ctx context.Context) error {
 	g.run("committer", s.committer.Run)
 	g.run("fold", func(ctx context.Context) error { return projections.Follow(ctx, s.store, s.bridge.Tail) })
 	g.run("scheduler", (&scheduler.Workers{
-		Source: s.store, Committer: measuredPlans{planCommitter{s}, s.metrics}, Count: s.cfg.Server.NumSchedulers, Log: named(s.logger, "scheduler"),
-		Decided: s.metrics.decided,
+		Source: s.committer.Tip(), Committer: measuredPlans{planCommitter{s.committer, s.cfg.Name}, s.metrics},
+		Count: s.cfg.Server.NumSchedulers, Log: named(s.logger, "scheduler"), Decided: s.metrics.decided, Overtaken: s.metrics.overtaken,
 	}).Run)
 	g.run("reactors", s.react)
 	checkpoints := &checkpointer{
@@ -241,56 +241,6 @@ func (s *server) reactIn(ctx context.Context, epoch uint64, beats *scheduler.Hea
 	if err := g.wait(); err != nil && ctx.Err() == nil {
 		s.logger.Error("a reactor ended", "error", err)
 	}
-}
-
-// planCommitter shows the committer to the scheduler's workers.
-type planCommitter struct{ s *server }
-
-func (p planCommitter) command(id event.ID, cause uint64, body commands.Body) commands.Command {
-	return commands.Command{
-		ID: id, Cause: cause, Body: body,
-		Caller: event.Caller{Kind: event.CallerWorker, Name: p.s.cfg.Name},
-	}
-}
-
-func (p planCommitter) CommitPlan(ctx context.Context, plan *event.PlanCommitted) (scheduler.PlanResult, error) {
-	result, err := p.s.committer.Do(ctx, p.command(newID(), p.cause(plan.EvalID), commands.CommitPlan{Plan: plan}))
-	var rejection *commands.Rejection
-	switch {
-	case errors.As(err, &rejection):
-		return scheduler.PlanResult{
-			Refused: rejection.Message, Closed: rejection.Reason == commands.ReasonClosed, RefreshIndex: rejection.RefreshIndex,
-		}, nil
-	case err != nil:
-		return scheduler.PlanResult{}, err
-	}
-	committed := scheduler.PlanResult{Index: result.Index}
-	for _, r := range result.Records {
-		if p, ok := r.Event.(*event.PlanCommitted); ok {
-			committed.Index = r.Index
-			if len(p.Dropped) > 0 {
-				committed.Partial, committed.RefreshIndex = true, result.Index
-			}
-		}
-	}
-	return committed, nil
-}
-
-// cause is the record that asked for the evaluation.
-func (p planCommitter) cause(id event.ID) uint64 {
-	if eval := p.s.store.Snapshot().Evaluation(id); eval != nil {
-		return eval.ModifyIndex
-	}
-	return 0
-}
-
-func (p planCommitter) FailEvaluation(ctx context.Context, id event.ID, description string) error {
-	_, err := p.s.committer.Do(ctx, p.command(newID(), p.cause(id), commands.FailEvaluation{EvalID: id, Description: description}))
-	var rejection *commands.Rejection
-	if errors.As(err, &rejection) {
-		return nil
-	}
-	return err
 }
 
 // reactorCommands shows the committer to the reactors.
