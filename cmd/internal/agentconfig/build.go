@@ -118,7 +118,11 @@ func (b *builder) server(cfg *Config) error {
 	cfg.Server.MinHeartbeatTTL = t.duration("server", "min_heartbeat_ttl")
 	cfg.Server.NumSchedulers = t.int("server", "num_schedulers")
 	if cfg.Server.NumSchedulers == 0 {
-		cfg.Server.NumSchedulers = max(1, b.host.CPUs)
+		// The best nodes are the same for all workers, so one that decides beside
+		// another often decides twice; and the committer, the log and the API want
+		// cores too. More of them pay where jobs do not compete for nodes, or where
+		// ranking is slow (spread, affinities).
+		cfg.Server.NumSchedulers = max(1, b.host.CPUs/2)
 	}
 	if !cfg.Server.Enabled {
 		return nil

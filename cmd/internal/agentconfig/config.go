@@ -101,7 +101,7 @@ type Server struct {
 	// MinHeartbeatTTL is the least time between two heartbeats of a node.
 	MinHeartbeatTTL time.Duration
 
-	NumSchedulers int // parallel scheduler workers; at least 1
+	NumSchedulers int // parallel scheduler workers; at least 1, half of the CPUs unless it is set
 }
 
 // Client is the part of the agent that runs tasks: the node agent.
