@@ -256,7 +256,7 @@ func (w *worker) decide(ctx context.Context, s *projections.State, eval *event.E
 		switch {
 		case now == nil || now.Status != event.EvalPending:
 			return plan, PlanResult{Closed: true}, nil
-		case moved(plan, tip):
+		case jobMoved(plan, tip):
 			return plan, PlanResult{Refused: "its job has changed meanwhile", Stale: true}, nil
 		case !stillFits(plan, s, tip):
 			if w.Overtaken != nil {
@@ -279,8 +279,8 @@ func (w *worker) schedule(s *projections.State, eval *event.Evaluation) *event.P
 	return plan
 }
 
-// moved reports whether the job has changed since the plan was decided.
-func moved(plan *event.PlanCommitted, tip *projections.State) bool {
+// jobMoved reports whether the job has changed since the plan was decided.
+func jobMoved(plan *event.PlanCommitted, tip *projections.State) bool {
 	job := tip.Job(event.JobKey{Namespace: plan.Namespace, ID: plan.JobID})
 	return job == nil && decisions(plan) > len(plan.Stops) || job != nil && job.ChangeIndex > plan.Basis
 }
