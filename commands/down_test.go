@@ -67,12 +67,12 @@ func declareDown(tb testing.TB, s *projections.State, ids []event.ID) (*projecti
 		if again && len(decided) == 0 {
 			return s, all
 		}
-		bt := &batch{base: s, draft: projections.NewDraft(s), stamp: s.Time(), chain: memLog{}.Chain, logger: quiet()}
+		bt := &batch{sealed: s, stamp: s.Time(), chain: memLog{}.Chain, logger: quiet()}
 		w := &waiting{cmd: cmd, answer: make(chan answer, 1)}
 		if !bt.take(w, time.Now()) || len(bt.answers) != 1 || bt.answers[0].err != nil {
 			tb.Fatalf("not taken: %+v", bt.answers)
 		}
-		s = bt.draft.Seal()
+		s = bt.seal()
 		all = append(all, decided)
 		var left []event.ID
 		for _, id := range ids {
