@@ -69,10 +69,30 @@ func allocationsIn(k *ask) (objects iter.Seq[*projections.Allocation], form rest
 	return sortedAllocations(where(k.state.Allocations(), asked)), rest.KeyCreation, key, nil
 }
 
+// sortedAllocations orders allocations that come in the order of their creation
+// by create index and ID. Its meaning is to sort them all; but only those of one
+// record can be out of order, so a page of a million is found without sorting it.
 func sortedAllocations(objects iter.Seq[*projections.Allocation]) iter.Seq[*projections.Allocation] {
-	return slices.Values(slices.SortedFunc(objects, func(a, b *projections.Allocation) int {
-		return cmp.Or(cmp.Compare(a.CreateIndex, b.CreateIndex), a.ID.Compare(b.ID))
-	}))
+	return func(yield func(*projections.Allocation) bool) {
+		var record []*projections.Allocation // placed by one
+		flush := func() bool {
+			slices.SortFunc(record, func(a, b *projections.Allocation) int { return a.ID.Compare(b.ID) })
+			for _, a := range record {
+				if !yield(a) {
+					return false
+				}
+			}
+			record = record[:0]
+			return true
+		}
+		for a := range objects {
+			if len(record) > 0 && record[0].CreateIndex != a.CreateIndex && !flush() {
+				return
+			}
+			record = append(record, a)
+		}
+		flush()
+	}
 }
 
 func evaluationsIn(k *ask) (objects iter.Seq[*event.Evaluation], form rest.KeyForm, key func(*event.Evaluation) rest.Key, err error) {

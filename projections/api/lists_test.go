@@ -330,3 +330,30 @@ func TestStatuses(t *testing.T) {
 		t.Errorf("a body beyond the limit: %d %s", w.Code, w.Body)
 	}
 }
+
+// BenchmarkListPage is one page of 100 out of 100,000 allocations.
+func BenchmarkListPage(b *testing.B) {
+	c := town(b)
+	for job := range 100 {
+		name, eval := fmt.Sprintf("job-%d", job), id(0x2000+job)
+		c.submit(batchJob(name), 0, eval)
+		plan := &event.PlanCommitted{
+			EvalID: eval, Namespace: "default", JobID: name, Basis: c.state.Index(), Outcome: event.EvalComplete,
+			Nodes: []event.ID{nodeA}, Groups: []event.PlannedGroup{{Name: "g"}},
+		}
+		for n := range uint32(1000) {
+			plan.Groups[0].Placements = append(plan.Groups[0].Placements, event.Placement{Ordinal: n, Name: n})
+		}
+		c.commit(plan)
+	}
+	h := c.handler()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for b.Loop() {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/allocations?per_page=100", nil))
+		if w.Code != 200 {
+			b.Fatal(w.Body)
+		}
+	}
+}

@@ -228,6 +228,11 @@ func (a *agent) run(ctx context.Context, started func()) error {
 	return err
 }
 
+// streamsPerConnection bounds what one HTTP/2 connection may ask at the same time.
+// Each node holds a stream of orders open for ever; whoever speaks for many nodes
+// over one connection, a proxy or a bench, needs room for them and their reports.
+const streamsPerConnection = 1000
+
 func (a *agent) serveHTTP(g *group) []*http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -236,6 +241,7 @@ func (a *agent) serveHTTP(g *group) []*http.Server {
 	for _, l := range a.listeners {
 		s := &http.Server{
 			Handler: l.handler, Protocols: protocols,
+			HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: streamsPerConnection},
 			ReadHeaderTimeout: 10 * time.Second,
 			ErrorLog:          slog.NewLogLogger(named(a.logger, "http").Handler(), slog.LevelDebug),
 		}
