@@ -87,7 +87,7 @@ type node struct {
 	allocs   map[event.ID]*running
 	waiting  []event.AllocDelta
 	sent     *event.NodeReport // the one on its way; repeated under its number until the servers have it
-	ready    bool // the next report says so
+	ready    bool              // the next report says so
 	wake     chan struct{}
 	silent   context.CancelFunc // ends all that the node does
 	isReady  chan struct{}      // closed when the servers know that it is ready
@@ -546,7 +546,7 @@ func newNodeInfo(number int, size nodeSize) *event.Node {
 			"memory.totalbytes": strconv.FormatInt(size.mb<<20, 10), "unique.storage.bytestotal": strconv.FormatInt(size.diskMB<<20, 10),
 			"driver.raw_exec": "1", "driver.exec": "1",
 		},
-		Meta:    map[string]string{"rack": fmt.Sprintf("r%02d", number%20)},
+		Meta:    map[string]string{"rack": fmt.Sprintf("r%02d", number%20), "bench": size.run.Short()},
 		Drivers: map[string]*event.DriverInfo{"raw_exec": {Detected: true, Healthy: true, HealthDescription: "Healthy"}, "exec": {Detected: true, Healthy: true, HealthDescription: "Healthy"}},
 		NodeResources: &event.NodeResources{
 			Cpu: event.NodeCpu{CpuShares: size.mhz, TotalCpuCores: 64}, Memory: event.NodeMemory{MemoryMB: size.mb}, Disk: event.NodeDisk{DiskMB: size.diskMB},
@@ -554,7 +554,7 @@ func newNodeInfo(number int, size nodeSize) *event.Node {
 			MinDynamicPort: 20000, MaxDynamicPort: 32000,
 		},
 		ReservedResources: &event.NodeReservedResources{},
-		ComputedClass:     "bench:" + hex.EncodeToString([]byte{byte(kind), byte(number % 20)}),
+		ComputedClass:     "bench:" + size.run.Short() + hex.EncodeToString([]byte{byte(kind), byte(number % 20)}),
 	}
 }
 

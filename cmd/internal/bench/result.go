@@ -195,8 +195,13 @@ func (res *Result) table() string {
 		row("server disk", "%s", size(v.DiskBytes))
 	}
 	l := res.Log
-	row("log", "%d records, %s, %.0f bytes/placement (plans: %.0f)", l.Records, size(int64(l.Bytes)), l.BytesPerPlacement, l.PlanBytes)
-	row("appends", "%d, the largest of %s; the largest record has %s", l.Appends, size(l.LargestAppend), size(int64(l.LargestRecord)))
+	if l.Bytes > 0 {
+		row("log", "%d records, %s, %.0f bytes/placement (plans: %.0f)", l.Records, size(int64(l.Bytes)), l.BytesPerPlacement, l.PlanBytes)
+		row("appends", "%d, the largest of %s; the largest record has %s", l.Appends, size(l.LargestAppend), size(int64(l.LargestRecord)))
+	} else { // of another server only what it says
+		row("log", "%d records", l.Records)
+		row("appends", "%d, the largest of %s", l.Appends, size(l.LargestAppend))
+	}
 	p := res.Plans
 	row("plans", "%d committed, %d cut down (%d placements), %d refused, %d evaluations failed; slowest decision %s", p.Committed, p.CutDown, p.Dropped, p.Refused, p.Failed, ms(p.SlowestDecision))
 	if t := res.Restart; t != nil {

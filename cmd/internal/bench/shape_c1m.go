@@ -19,11 +19,21 @@ var c1m = Shape{
 	},
 }
 
+// newJob is newJob for this run: on servers that have other nodes, too, its jobs
+// are for the simulated ones alone.
+func (r *run) newJob(id, kind string, count, ports int) jobSpec {
+	spec := newJob(id, kind, count, ports)
+	if r.cfg.API.Address != "" {
+		spec.Constraints = append(spec.Constraints, constraint{"${meta.bench}", r.id.Short(), "="})
+	}
+	return spec
+}
+
 // serviceJobs makes plain jobs.
 func (r *run) serviceJobs(name string, jobs, count int) []*job {
 	var list []*job
 	for i := range jobs {
-		list = append(list, newJob(r.name(fmt.Sprintf(name, i)), "service", count, r.cfg.Ports).job())
+		list = append(list, r.newJob(r.name(fmt.Sprintf(name, i)), "service", count, r.cfg.Ports).job())
 	}
 	return list
 }

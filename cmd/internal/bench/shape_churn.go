@@ -103,7 +103,7 @@ func (r *run) churn(ctx context.Context, every time.Duration, total int) error {
 				if time.Since(due) > time.Second {
 					r.late.Add(1)
 				}
-				j := newJob(r.name(fmt.Sprintf("batch-%07d", i)), "batch", r.scale.Count, r.cfg.Ports).job()
+				j := r.newJob(r.name(fmt.Sprintf("batch-%07d", i)), "batch", r.scale.Count, r.cfg.Ports).job()
 				r.define([]*job{j})
 				if err := r.register(ctx, j); err != nil {
 					return err

@@ -13,7 +13,7 @@ var drift = Shape{
 	Name:  "drift",
 	About: "1,000 nodes go silent at once with 200,000 allocations",
 	Detail: "-nodes nodes, of which jobs fill about half (binpack); all nodes that hold something then go silent, up\n" +
-		"to half of the fleet. The run ends when the rest runs everything, or nothing can be placed any more.\n" +
+		"to half of the fleet. The run ends when the rest runs everything.\n" +
 		"Recovery is the time from the record that declares the last node down to the last plan that places.",
 	Default:     Scale{Nodes: 2000, Jobs: 200, Count: 1000, Clients: 16},
 	allocations: jobsTimesCount,

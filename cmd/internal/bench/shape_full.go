@@ -89,7 +89,7 @@ func loadFull(ctx context.Context, r *run) error {
 func (r *run) queueUp(ctx context.Context) ([]*job, error) {
 	var queue []*job
 	for i := range r.scale.Jobs {
-		spec := newJob(r.name(fmt.Sprintf("queued-%05d", i)), "service", r.scale.Count, r.cfg.Ports)
+		spec := r.newJob(r.name(fmt.Sprintf("queued-%05d", i)), "service", r.scale.Count, r.cfg.Ports)
 		spec.Priority = queuePriorities[i%len(queuePriorities)]
 		j := spec.job()
 		j.waits = true

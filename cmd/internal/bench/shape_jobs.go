@@ -41,7 +41,7 @@ var wide = Shape{
 	load: func(ctx context.Context, r *run) error {
 		var jobs []*job
 		for i := range r.scale.Jobs {
-			spec := newJob(r.name(fmt.Sprintf("wide-%05d", i)), "service", 1, r.cfg.Ports)
+			spec := r.newJob(r.name(fmt.Sprintf("wide-%05d", i)), "service", 1, r.cfg.Ports)
 			spec.TaskGroups = nil
 			for g := range r.scale.Count {
 				spec.TaskGroups = append(spec.TaskGroups, newGroup(fmt.Sprintf("group-%04d", g), 1, r.cfg.Ports))
@@ -58,14 +58,14 @@ var wide = Shape{
 var spreadShape = Shape{
 	Name:  "spread",
 	About: "jobs of 1,000 with spread and affinity, one after the other, on 10,000 nodes",
-	Detail: "The jobs spread over 20 racks and prefer one of five kinds of node. Decision is what the scheduler\n" +
-		"took for one of its looks at a job, as the server measures it.",
+	Detail: "The jobs spread over 20 racks and prefer one of five kinds of node. The slowest decision is\n" +
+		"what the scheduler took for one of its looks at a job, as the server measures it.",
 	Default:     Scale{Nodes: 10_000, Jobs: 5, Count: 1000, Clients: 1},
 	allocations: jobsTimesCount,
 	load: func(ctx context.Context, r *run) error {
 		var whole histogram
 		for i := range r.scale.Jobs {
-			spec := newJob(r.name(fmt.Sprintf("spread-%05d", i)), "service", r.scale.Count, r.cfg.Ports)
+			spec := r.newJob(r.name(fmt.Sprintf("spread-%05d", i)), "service", r.scale.Count, r.cfg.Ports)
 			spec.Spreads = []spread{{Attribute: "${meta.rack}", Weight: 50}}
 			spec.Affinities = []affinity{{"${node.class}", "kind-2", "=", 50}}
 			j := spec.job()
