@@ -182,3 +182,24 @@ func BenchmarkNewLeader(b *testing.B) {
 		newSleepers(c.state)
 	}
 }
+
+// BenchmarkScheduleWide decides one evaluation of a job of many groups.
+func BenchmarkScheduleWide(b *testing.B) {
+	c := newCluster(b)
+	for i := range 1000 {
+		c.addNode(newNode(fmt.Sprintf("n%05d", i), 16000, 32768, nil))
+	}
+	job := newJob("wide", 1, 100, 64)
+	for i := range 1999 {
+		g := *job.TaskGroups[0]
+		g.Name = fmt.Sprint("g", i)
+		job.TaskGroups = append(job.TaskGroups, &g)
+	}
+	c.submit(job)
+	eval := c.evaluate("wide", event.TriggerJobRegister)
+	scheduler := new(Scheduler)
+	b.ReportAllocs()
+	for b.Loop() {
+		scheduler.Schedule(c.state, eval)
+	}
+}
