@@ -79,7 +79,6 @@ type node struct {
 	number int
 	info   *event.Node
 	who    event.NodeCredentials
-	secret string
 	client *http.Client
 
 	mu       sync.Mutex

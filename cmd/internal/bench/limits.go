@@ -43,9 +43,6 @@ const (
 	// apiSampleEvery is the pause between two samples of an API request.
 	apiSampleEvery = 20 * time.Millisecond
 
-	// procEvery is how often the server's memory and CPU are looked at.
-	procEvery = 250 * time.Millisecond
-
 	// progressEvery is how often a line about the progress is written where the
 	// output is no terminal; on one it is written over every progressTick.
 	progressEvery = 5 * time.Second

@@ -18,10 +18,9 @@ const clockTicks = 100
 
 // usage is what a process has used so far, as the kernel counts it.
 type usage struct {
-	cpu           time.Duration // user and system
-	resident      int64         // bytes now
-	residentPeak  int64         // bytes at most
-	threads, open int
+	cpu          time.Duration // user and system
+	resident     int64         // bytes now
+	residentPeak int64         // bytes at most
 }
 
 // readUsage looks at a process from outside.
@@ -57,8 +56,6 @@ func readUsage(pid int) (u usage, err error) {
 			u.resident = n << 10
 		case "VmHWM":
 			u.residentPeak = n << 10
-		case "Threads":
-			u.threads = int(n)
 		}
 	}
 	return u, nil

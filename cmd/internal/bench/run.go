@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -97,7 +98,7 @@ func (r *run) checkMachine() error {
 		if _, err := os.Stat(dir); err == nil || dir == "/" || dir == "." {
 			break
 		}
-		dir = parent(dir)
+		dir = filepath.Dir(dir)
 	}
 	m, err := lookAtMachine(dir, runtime.NumCPU())
 	if err != nil {

@@ -4,14 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 
 	"drover/cmd/internal/apiclient"
 	"drover/eventlog"
 	"drover/eventlog/event"
 )
-
-func parent(dir string) string { return filepath.Dir(dir) }
 
 // walk reads the whole log: of a server of ours once it has stopped, from its
 // files; of another one through its API.
