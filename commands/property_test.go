@@ -302,7 +302,7 @@ func endedWords(s *projections.State) string {
 	for e := range s.EndedEvaluationsFrom(0) {
 		fmt.Fprintf(&b, "evaluation %v %v at %d\n", e.ID, e.Status, e.ModifyIndex)
 	}
-	for j := range s.DeadJobs() {
+	for j := range s.DeadJobsFrom(0) {
 		fmt.Fprintf(&b, "job %v %s at %d\n", j.Key, j.Status(), j.ModifyIndex)
 	}
 	for hash, at := range s.UnnamedBlobs() {

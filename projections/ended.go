@@ -103,10 +103,11 @@ func (s *State) EndedEvaluationsFrom(index uint64) iter.Seq[*event.Evaluation] {
 	}
 }
 
-// DeadJobs visits the jobs whose status is dead, longest dead first.
-func (s *State) DeadJobs() iter.Seq[*Job] {
+// DeadJobsFrom visits the jobs whose status is dead and whose last change is at the
+// index or after it, longest dead first.
+func (s *State) DeadJobsFrom(index uint64) iter.Seq[*Job] {
 	return func(yield func(*Job) bool) {
-		for key := range keysFrom(s.ended.jobs, agedJob{}) {
+		for key := range keysFrom(s.ended.jobs, agedJob{index: index}) {
 			if !yield(s.Job(key.key)) {
 				return
 			}

@@ -88,4 +88,30 @@ const (
 	// attemptsRetry is how long an evaluation rests that was blocked because its
 	// plans were refused too often: its trouble was contention, not room.
 	attemptsRetry = time.Minute
+
+	// How old what has ended grows before it leaves the state, and how often that
+	// is looked at: the field's defaults. blobAge is that of a spec that was sent
+	// ahead and never submitted: long after its request has ended.
+	collectInterval = 5 * time.Minute
+	jobAge          = 4 * time.Hour
+	evalAge         = time.Hour
+	batchEvalAge    = 24 * time.Hour
+	nodeAge         = 24 * time.Hour
+	blobAge         = time.Hour
+
+	// endedKept is how many ended allocations, and evaluations, stand in the state
+	// before the oldest leave whatever their age: some tens of megabytes, and half
+	// a minute of 2,000 ended tasks a second.
+	endedKept = 50_000
+
+	// collectTick is how often they are counted. At 8,000 a second, 2,000 more of
+	// them come in that time.
+	collectTick = 250 * time.Millisecond
+
+	// One command collects at most this many names, and about as many allocations
+	// and bytes of names: a few milliseconds of the committer. One job leaves
+	// whole, however much it had.
+	collectNames       = 1000
+	collectAllocations = 2000
+	collectBytes       = 64 << 10
 )

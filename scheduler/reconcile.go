@@ -96,25 +96,10 @@ func (g *groupChanges) classify(s *projections.State, job *projections.Job, a *p
 	}
 }
 
-// counts reports whether an allocation on a node that is there fills its place.
-// A running one does. One that failed for good does, since the client has already
-// restarted it as often as its policy allows. One that completed does for a batch
-// job, whose work is then done; a service must not end, so its place is free.
-// What a batch job's older versions did says nothing about its newest.
+// counts reports whether an allocation on a node that is there fills its place. A
+// running one does; one that has ended may.
 func counts(job *projections.Job, a *projections.Allocation) bool {
-	if !a.Client.Terminal() {
-		return true
-	}
-	if a.CreateIndex < job.CreateIndex {
-		return false // it ended for a job of the same name that was purged
-	}
-	if job.Spec.Job.Type != event.JobTypeBatch {
-		return a.Client == event.ClientFailed
-	}
-	if a.JobVersion != job.Version || a.SpecHash != job.SpecHash {
-		return false
-	}
-	return a.Client == event.ClientComplete || a.Client == event.ClientFailed
+	return !a.Client.Terminal() || job.FilledBy(a)
 }
 
 // settle decides about the allocations that count, and what is missing.

@@ -1,0 +1,334 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"drover/eventlog/event"
+	"drover/projections"
+)
+
+// Remover has what is proposed leave the state, as far as it may. The command
+// carries the epoch that the reactor was born in and is refused in any other.
+type Remover interface {
+	Collect(ctx context.Context, epoch uint64, proposed *event.Collected) error
+}
+
+// CollectorConfig says when what has ended leaves the state. History keeps it
+// whatever is said here.
+type CollectorConfig struct {
+	Source  Source
+	Remover Remover
+	Epoch   uint64           // the epoch of the leadership that this reactor serves
+	Now     func() time.Time // the clock
+
+	Interval time.Duration // between two looks for what is old enough; 0 is 5 min
+	// Ages after the last change. 0 is the default of the field's servers.
+	JobAge       time.Duration // of a dead job; 4 h
+	EvalAge      time.Duration // of an evaluation and its allocations; 1 h
+	BatchEvalAge time.Duration // the same of batch jobs; 24 h
+	NodeAge      time.Duration // of a node that is down; 24 h
+	// KeptMax is how many ended allocations, and how many ended evaluations, may
+	// stand in the state. Beyond it the oldest leave whatever their age. 0 is 50,000.
+	KeptMax int
+
+	Log *slog.Logger // nil discards
+}
+
+func (c *CollectorConfig) validate() error {
+	if c.Source == nil || c.Remover == nil || c.Now == nil {
+		return fmt.Errorf("collector: Source, Remover and Now are needed")
+	}
+	for _, d := range []struct {
+		value     *time.Duration
+		otherwise time.Duration
+	}{{&c.Interval, collectInterval}, {&c.JobAge, jobAge}, {&c.EvalAge, evalAge}, {&c.BatchEvalAge, batchEvalAge}, {&c.NodeAge, nodeAge}} {
+		if *d.value < 0 {
+			return fmt.Errorf("collector: an interval or an age of %v", *d.value)
+		}
+		if *d.value == 0 {
+			*d.value = d.otherwise
+		}
+	}
+	if c.KeptMax < 0 {
+		return fmt.Errorf("collector: KeptMax is %d", c.KeptMax)
+	}
+	if c.KeptMax == 0 {
+		c.KeptMax = endedKept
+	}
+	return nil
+}
+
+// Collector is the reactor that has ended work leave the state. It keeps nothing
+// that a new leader could not derive.
+type Collector struct{ config CollectorConfig }
+
+// NewCollector makes the reactor of one leadership.
+func NewCollector(config CollectorConfig) (*Collector, error) {
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	return &Collector{config}, nil
+}
+
+// Run collects until ctx ends.
+func (c *Collector) Run(ctx context.Context) error {
+	aged := time.NewTicker(c.config.Interval)
+	defer aged.Stop()
+	counted := time.NewTicker(collectTick)
+	defer counted.Stop()
+	crowd := c.crowd()
+	for {
+		var err error
+		select {
+		case <-counted.C:
+			if c.crowded(c.config.Source.Snapshot(), c.config.KeptMax) {
+				err = c.hunt(ctx, crowd)
+			}
+		case <-aged.C:
+			// What could not leave when it was passed may be able to by now.
+			crowd = c.crowd()
+			err = c.Sweep(ctx, false)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err != nil && ctx.Err() == nil && c.config.Log != nil {
+			c.config.Log.Warn("ended work was not collected, it is tried again", "error", err)
+		}
+	}
+}
+
+// Sweep looks at everything that has ended once, and collects what is old enough;
+// with force, all that may leave at all.
+func (c *Collector) Sweep(ctx context.Context, force bool) error {
+	now := max(c.config.Now().UnixNano(), c.config.Source.Snapshot().Time())
+	before := func(age time.Duration) int64 { return now - int64(age) }
+	h := &hunt{
+		jobs: before(c.config.JobAge), evals: before(c.config.EvalAge), batchEvals: before(c.config.BatchEvalAge),
+		nodes: before(c.config.NodeAge), blobs: before(blobAge),
+	}
+	if force {
+		h.jobs, h.evals, h.batchEvals, h.nodes = math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64
+	}
+	return c.hunt(ctx, h)
+}
+
+// crowd is the hunt for the oldest, whatever their age, while there are too many.
+func (c *Collector) crowd() *hunt {
+	return &hunt{
+		jobs: math.MaxInt64, evals: math.MaxInt64, batchEvals: math.MaxInt64, nodes: math.MinInt64, blobs: math.MinInt64,
+		// A little below the bound, so that it does not begin again at once.
+		enough: func(s *projections.State) bool { return !c.crowded(s, c.config.KeptMax-c.config.KeptMax/16) },
+	}
+}
+
+func (c *Collector) crowded(s *projections.State, limit int) bool {
+	return s.EndedAllocations() > limit || s.EndedEvaluations() > limit
+}
+
+func (c *Collector) hunt(ctx context.Context, h *hunt) error {
+	s := c.config.Source.Snapshot()
+	allocations, evaluations := s.EndedAllocations(), s.EndedEvaluations()
+	h.rewind()
+	for !h.isOver(s) {
+		proposed := h.next(s)
+		if proposed == nil {
+			break
+		}
+		if err := c.config.Remover.Collect(ctx, c.config.Epoch, proposed); err != nil {
+			return fmt.Errorf("collect ended work: %w", err)
+		}
+		after := c.config.Source.Snapshot()
+		if after.Index() == s.Index() {
+			break // none of it may leave any more; the next look knows better
+		}
+		s = after
+	}
+	if left := allocations - s.EndedAllocations(); c.config.Log != nil && (left > 0 || evaluations > s.EndedEvaluations()) {
+		c.config.Log.Debug("ended work was collected", "index", s.Index(),
+			"allocations", left, "evaluations", evaluations-s.EndedEvaluations())
+	}
+	return nil
+}
+
+// hunt walks over what has ended, oldest first, and gathers what may leave. What
+// changed after the times given stays.
+type hunt struct {
+	jobs, evals, batchEvals, nodes, blobs int64 // Unix nanoseconds
+
+	enough func(*projections.State) bool // when to stop early; nil is never
+
+	phase phase
+	from  [phases]uint64 // by phase: what ended before that index has been looked at
+}
+
+type phase int
+
+const (
+	huntJobs phase = iota
+	huntAllocations
+	huntEvaluations
+	huntRest
+	phases
+)
+
+// rewind begins a new look. What was looked at stays so: whatever came to its end
+// since then stands behind it.
+func (h *hunt) rewind() { h.phase = huntJobs }
+
+func (h *hunt) isOver(s *projections.State) bool { return h.enough != nil && h.enough(s) }
+
+// next is the next command's worth, nil when there is nothing more.
+func (h *hunt) next(s *projections.State) *event.Collected {
+	b := &bag{state: s, hunt: h, seen: make(map[event.JobKey]bool)}
+	for ; h.phase < phases; h.phase++ {
+		if !h.look(s, b) {
+			break
+		}
+	}
+	if b.names == 0 {
+		return nil
+	}
+	return &b.out
+}
+
+// look walks on in its phase, and reports whether it came to the end of it. It
+// stops where the bag is full, to go on from there.
+func (h *hunt) look(s *projections.State, b *bag) bool {
+	from := &h.from[h.phase]
+	switch h.phase {
+	case huntJobs:
+		for j := range s.DeadJobsFrom(*from) {
+			if j.ModifyTime > h.jobs {
+				break
+			}
+			if *from = j.ModifyIndex; !b.job(j.Key) {
+				return false
+			}
+		}
+	case huntAllocations:
+		for a := range s.EndedAllocationsFrom(*from) {
+			if a.ModifyTime > max(h.jobs, h.evals, h.batchEvals) {
+				break
+			}
+			if *from = a.ModifyIndex; !b.job(a.Job) {
+				return false
+			}
+		}
+	case huntEvaluations:
+		for e := range s.EndedEvaluationsFrom(*from) {
+			if e.ModifyTime > max(h.jobs, h.evals, h.batchEvals) {
+				break
+			}
+			if *from = e.ModifyIndex; !b.job(e.Job()) {
+				return false
+			}
+		}
+	case huntRest:
+		for n := range s.Nodes() {
+			if n.StatusTime <= h.nodes && s.IsGone(n) && b.room() {
+				b.out.Nodes = append(b.out.Nodes, n.Info.ID)
+				b.add(1, 0, len(n.Info.ID))
+			}
+		}
+		for hash, stored := range s.UnnamedBlobs() {
+			if stored > h.blobs || !b.room() {
+				break
+			}
+			b.out.Blobs = append(b.out.Blobs, hash)
+			b.add(1, 0, len(hash))
+		}
+	}
+	return true
+}
+
+// bag is one command that is being filled.
+type bag struct {
+	state *projections.State
+	hunt  *hunt
+	seen  map[event.JobKey]bool
+	out   event.Collected
+
+	names, allocations, bytes int
+}
+
+func (b *bag) room() bool {
+	return b.names < collectNames && b.allocations < collectAllocations && b.bytes < collectBytes
+}
+
+func (b *bag) add(names, allocations, bytes int) {
+	b.names += names
+	b.allocations += allocations
+	b.bytes += bytes
+}
+
+// job puts what may leave of a job into the bag, and reports whether all of it
+// found room.
+func (b *bag) job(key event.JobKey) bool {
+	if b.seen[key] {
+		return true
+	}
+	if !b.room() {
+		return false
+	}
+	b.seen[key] = true
+	if j := b.state.Job(key); j != nil && j.ModifyTime <= b.hunt.jobs {
+		if allocations, over := b.state.IsOver(j); over {
+			b.whole(key, allocations)
+			return true
+		}
+	}
+	ended := b.state.EndedWork(key)
+	work := event.CollectedWork{Namespace: key.Namespace, JobID: key.ID}
+	fits := true
+	for i := range ended.Evaluations {
+		e := &ended.Evaluations[i]
+		if e.LastChange > b.hunt.before(e.Type) {
+			continue
+		}
+		if fits = b.room(); !fits {
+			break
+		}
+		work.Evaluations = append(work.Evaluations, e.CreateIndex)
+		b.add(1, e.Allocations, 2)
+	}
+	for _, a := range ended.Allocations {
+		if a.ModifyTime > b.hunt.before(a.Spec.Job.Type) {
+			continue
+		}
+		if fits = fits && b.room(); !fits {
+			break
+		}
+		work.Allocations = append(work.Allocations, a.ID)
+		b.add(1, 1, len(a.ID)+1)
+	}
+	if len(work.Evaluations)+len(work.Allocations) > 0 {
+		b.out.Work = append(b.out.Work, work)
+		b.add(0, 0, len(key.Namespace)+len(key.ID))
+	}
+	return fits
+}
+
+// whole is a job that leaves with all that it had.
+func (b *bag) whole(key event.JobKey, allocations int) {
+	b.add(1, allocations, len(key.ID)+2)
+	for i := range b.out.Jobs {
+		if jobs := &b.out.Jobs[i]; jobs.Namespace == key.Namespace {
+			jobs.IDs = append(jobs.IDs, key.ID)
+			return
+		}
+	}
+	b.out.Jobs = append(b.out.Jobs, event.CollectedJobs{Namespace: key.Namespace, IDs: []string{key.ID}})
+	b.add(0, 0, len(key.Namespace))
+}
+
+// before is the time up to which work of jobs of the type leaves.
+func (h *hunt) before(jobType string) int64 {
+	if jobType == event.JobTypeBatch {
+		return h.batchEvals
+	}
+	return h.evals
+}
