@@ -33,6 +33,11 @@ type HTTPConfig struct {
 	// Required.
 	Beat func(node event.ID) (ttl time.Duration, err error)
 
+	// Collect has everything leave the state that nothing asks for any more, and
+	// returns when it has. ErrNoLeader says that this server does not do that now.
+	// Required.
+	Collect func(ctx context.Context) error
+
 	// NewID draws a fresh identifier. Required.
 	NewID func() event.ID
 
@@ -43,7 +48,7 @@ type HTTPConfig struct {
 
 func (c *HTTPConfig) validate() error {
 	switch {
-	case c.Do == nil, c.Store == nil, c.Beat == nil, c.NewID == nil:
+	case c.Do == nil, c.Store == nil, c.Beat == nil, c.Collect == nil, c.NewID == nil:
 		return errors.New("commands: a required function or object is missing in the HTTP configuration")
 	case c.Region == "":
 		return errors.New("commands: the region is missing in the HTTP configuration")

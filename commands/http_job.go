@@ -19,6 +19,7 @@ func (h *HTTP) Register(rt *rest.Router) {
 	rt.Handle("PUT POST", "/v1/job/{id...}/evaluate", h.write(h.evaluateJob))
 	rt.Handle("PUT POST", "/v1/validate/job", h.validateJob)
 	rt.Handle("PUT POST", "/v1/jobs/parse", h.parseJob)
+	rt.Handle(http.MethodPut, "/v1/system/gc", h.write(h.collectGarbage))
 }
 
 // JobRegisterResponse answers a submitted or newly evaluated job.

@@ -101,7 +101,10 @@ type server struct {
 	log    *lineLog
 	do     func(context.Context, commands.Command) (commands.Result, error) // nil = the committer
 	beaten []event.ID
-	beat   error
+
+	collections int // times that garbage was to be collected
+	collect     error
+	beat        error
 }
 
 func newID() event.ID { return event.ID(uuid.New()) }
@@ -126,6 +129,10 @@ func serve(t *testing.T) *server {
 		Beat: func(node event.ID) (time.Duration, error) {
 			s.beaten = append(s.beaten, node)
 			return 10 * time.Second, s.beat
+		},
+		Collect: func(context.Context) error {
+			s.collections++
+			return s.collect
 		},
 	})
 	if err != nil {
@@ -485,7 +492,8 @@ func FuzzWriteBodies(f *testing.F) {
 			return commands.Result{State: projections.New()}, nil
 		},
 		Store: projections.NewStore(projections.New()), Region: "global", NewID: newID,
-		Beat: func(event.ID) (time.Duration, error) { return time.Second, nil },
+		Beat:    func(event.ID) (time.Duration, error) { return time.Second, nil },
+		Collect: func(context.Context) error { return nil },
 	})
 	if err != nil {
 		f.Fatal(err)
@@ -502,4 +510,19 @@ func FuzzWriteBodies(f *testing.F) {
 			t.Errorf("%s %q: no answer", path, body)
 		}
 	})
+}
+
+// The answer comes when the garbage is gone, and is empty.
+func TestCollectGarbageOverHTTP(t *testing.T) {
+	s := serve(t)
+	if code, body := s.send(http.MethodPut, "/v1/system/gc", ""); code != http.StatusOK || body != "" || s.collections != 1 {
+		t.Errorf("%d %q, collected %d times", code, body, s.collections)
+	}
+	s.collect = commands.ErrNoLeader
+	if code, body := s.send(http.MethodPut, "/v1/system/gc", ""); code != http.StatusInternalServerError || !strings.Contains(body, "No cluster leader") {
+		t.Errorf("without a leader: %d %q", code, body)
+	}
+	if code, _ := s.send(http.MethodPost, "/v1/system/gc", ""); code != http.StatusMethodNotAllowed {
+		t.Errorf("POST: %d", code)
+	}
 }

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"slices"
 
 	"drover/eventlog/event"
@@ -141,12 +142,19 @@ func (s *State) IsGone(n *Node) bool {
 	return true
 }
 
-// leaving gathers what the removals of one record touch, so that it is changed
-// once.
+// leaving gathers what the removals of one record touch, so that the lists and
+// rows that many of them touch are changed once.
 type leaving struct {
+	jobs        []*Job
+	evaluations []*event.Evaluation
 	allocations []*Allocation
-	nodes       []event.ID   // whose orders changed
-	specs       []event.Hash // that allocations of one job ran by
+	nodes       []event.ID // whose orders changed
+	specs       []usedSpec // that allocations ran by
+}
+
+type usedSpec struct {
+	key  event.JobKey
+	hash event.Hash
 }
 
 func (s *State) collected(r *event.Record, e *event.Collected) {
@@ -159,12 +167,14 @@ func (s *State) collected(r *event.Record, e *event.Collected) {
 	for i := range e.Work {
 		s.workCollected(r, &e.Work[i], &l)
 	}
-	slices.SortFunc(l.nodes, event.ID.Compare)
-	for _, id := range slices.Compact(l.nodes) {
-		if n := s.ownNode(id); n != nil {
-			n.OrdersIndex = r.Index
-		}
+	s.removeAllocations(r, &l)
+	for _, eval := range l.evaluations {
+		s.removeEvaluation(r, eval)
 	}
+	for _, j := range l.jobs {
+		s.removeJob(r, j)
+	}
+	s.releaseSpecs(&l)
 	for _, id := range e.Nodes {
 		n := s.Node(id)
 		if n == nil || !s.IsGone(n) {
@@ -187,28 +197,25 @@ func (s *State) jobCollected(r *event.Record, key event.JobKey, l *leaving) {
 	if j == nil || j.Status() != "dead" {
 		s.impossible(r, "job %v is not dead", key)
 	}
+	l.jobs = append(l.jobs, j)
 	for a := range s.AllocationsOf(key) {
 		s.leave(r, a, l)
 	}
-	// A table must not change while it is walked.
-	for _, eval := range slices.Collect(s.EvaluationsOf(key)) {
-		s.removeEvaluation(r, eval)
+	for eval := range s.EvaluationsOf(key) {
+		l.evaluations = append(l.evaluations, eval)
 	}
-	s.removeAllocations(r, l)
-	s.removeJob(r, j)
-	s.releaseSpecs(key, l)
 }
 
 func (s *State) workCollected(r *event.Record, w *event.CollectedWork, l *leaving) {
 	key := w.Job()
 	evals := make(map[event.ID]bool, len(w.Evaluations))
-	for _, index := range w.Evaluations {
+	for i, index := range w.Evaluations {
 		eval := s.evaluationCreatedAt(key, index)
-		if eval == nil {
-			s.impossible(r, "no evaluation of job %v was created at %d", key, index)
+		if eval == nil || i > 0 && index <= w.Evaluations[i-1] {
+			s.impossible(r, "no evaluation of job %v was created at %d, or it is named twice", key, index)
 		}
 		evals[eval.ID] = true
-		s.removeEvaluation(r, eval)
+		l.evaluations = append(l.evaluations, eval)
 	}
 	if len(evals) > 0 {
 		for a := range s.AllocationsOf(key) {
@@ -224,8 +231,6 @@ func (s *State) workCollected(r *event.Record, w *event.CollectedWork, l *leavin
 		}
 		s.leave(r, a, l)
 	}
-	s.removeAllocations(r, l)
-	s.releaseSpecs(key, l)
 }
 
 // evaluationCreatedAt finds an evaluation by the record that created it, of which
@@ -249,7 +254,9 @@ func (s *State) leave(r *event.Record, a *Allocation, l *leaving) {
 	}
 	l.allocations = append(l.allocations, a)
 	l.nodes = append(l.nodes, a.NodeID)
-	l.specs = append(l.specs, a.SpecHash)
+	if n := len(l.specs); n == 0 || l.specs[n-1].hash != a.SpecHash {
+		l.specs = append(l.specs, usedSpec{a.Job, a.SpecHash})
+	}
 }
 
 func (s *State) removeAllocations(r *event.Record, l *leaving) {
@@ -258,7 +265,12 @@ func (s *State) removeAllocations(r *event.Record, l *leaving) {
 		s.indexes[TableAllocations] = r.Index
 	}
 	s.dropAllocations(l.allocations)
-	l.allocations = l.allocations[:0]
+	slices.SortFunc(l.nodes, event.ID.Compare)
+	for _, id := range slices.Compact(l.nodes) {
+		if n := s.ownNode(id); n != nil {
+			n.OrdersIndex = r.Index
+		}
+	}
 }
 
 func (s *State) removeEvaluation(r *event.Record, e *event.Evaluation) {
@@ -279,12 +291,11 @@ func (s *State) removeJob(r *event.Record, j *Job) {
 	s.noteVersions(j.Key, j.blobs(), nil)
 }
 
-// releaseSpecs lets go of the specs that allocations of the job ran by and that
-// nothing refers to any more.
-func (s *State) releaseSpecs(key event.JobKey, l *leaving) {
-	slices.SortFunc(l.specs, compareHash)
-	for _, hash := range slices.Compact(l.specs) {
-		s.release(key, hash)
+// releaseSpecs lets go of the specs that allocations ran by and that nothing
+// refers to any more.
+func (s *State) releaseSpecs(l *leaving) {
+	slices.SortFunc(l.specs, func(a, b usedSpec) int { return cmp.Or(a.key.Compare(b.key), compareHash(a.hash, b.hash)) })
+	for _, used := range slices.Compact(l.specs) {
+		s.release(used.key, used.hash)
 	}
-	l.specs = l.specs[:0]
 }

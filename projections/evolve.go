@@ -442,9 +442,9 @@ func (s *State) updateInPlace(r *event.Record, e *event.PlanCommitted, spec *Spe
 	}
 	var left leaving
 	for was := range updated {
-		left.specs = append(left.specs, was.SpecHash)
+		left.specs = append(left.specs, usedSpec{was.Job, was.SpecHash})
 	}
-	s.releaseSpecs(event.JobKey{Namespace: e.Namespace, ID: e.JobID}, &left)
+	s.releaseSpecs(&left)
 }
 
 // place adds the allocations of a plan. What is the same for all of them, the

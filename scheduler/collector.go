@@ -85,7 +85,7 @@ func (c *Collector) Run(ctx context.Context) error {
 		var err error
 		select {
 		case <-counted.C:
-			if c.crowded(c.config.Source.Snapshot(), c.config.KeptMax) {
+			if s := c.config.Source.Snapshot(); max(s.EndedAllocations(), s.EndedEvaluations()) > c.config.KeptMax {
 				err = c.hunt(ctx, crowd)
 			}
 		case <-aged.C:
@@ -121,19 +121,17 @@ func (c *Collector) crowd() *hunt {
 	return &hunt{
 		jobs: math.MaxInt64, evals: math.MaxInt64, batchEvals: math.MaxInt64, nodes: math.MinInt64, blobs: math.MinInt64,
 		// A little below the bound, so that it does not begin again at once.
-		enough: func(s *projections.State) bool { return !c.crowded(s, c.config.KeptMax-c.config.KeptMax/16) },
+		excess: func(s *projections.State) int {
+			return max(s.EndedAllocations(), s.EndedEvaluations()) - (c.config.KeptMax - c.config.KeptMax/16)
+		},
 	}
-}
-
-func (c *Collector) crowded(s *projections.State, limit int) bool {
-	return s.EndedAllocations() > limit || s.EndedEvaluations() > limit
 }
 
 func (c *Collector) hunt(ctx context.Context, h *hunt) error {
 	s := c.config.Source.Snapshot()
 	allocations, evaluations := s.EndedAllocations(), s.EndedEvaluations()
 	h.rewind()
-	for !h.isOver(s) {
+	for {
 		proposed := h.next(s)
 		if proposed == nil {
 			break
@@ -159,7 +157,9 @@ func (c *Collector) hunt(ctx context.Context, h *hunt) error {
 type hunt struct {
 	jobs, evals, batchEvals, nodes, blobs int64 // Unix nanoseconds
 
-	enough func(*projections.State) bool // when to stop early; nil is never
+	// excess is how many allocations, and how many evaluations, are to leave; nil
+	// is all that may.
+	excess func(*projections.State) int
 
 	phase phase
 	from  [phases]uint64 // by phase: what ended before that index has been looked at
@@ -179,11 +179,14 @@ const (
 // since then stands behind it.
 func (h *hunt) rewind() { h.phase = huntJobs }
 
-func (h *hunt) isOver(s *projections.State) bool { return h.enough != nil && h.enough(s) }
-
 // next is the next command's worth, nil when there is nothing more.
 func (h *hunt) next(s *projections.State) *event.Collected {
-	b := &bag{state: s, hunt: h, seen: make(map[event.JobKey]bool)}
+	b := &bag{state: s, hunt: h, seen: make(map[event.JobKey]bool), limit: math.MaxInt}
+	if h.excess != nil {
+		if b.limit = h.excess(s); b.limit <= 0 {
+			return nil
+		}
+	}
 	for ; h.phase < phases; h.phase++ {
 		if !h.look(s, b) {
 			break
@@ -253,10 +256,11 @@ type bag struct {
 	out   event.Collected
 
 	names, allocations, bytes int
+	limit                     int // of names, and of allocations
 }
 
 func (b *bag) room() bool {
-	return b.names < collectNames && b.allocations < collectAllocations && b.bytes < collectBytes
+	return b.names < min(collectNames, b.limit) && b.allocations < min(collectAllocations, b.limit) && b.bytes < collectBytes
 }
 
 func (b *bag) add(names, allocations, bytes int) {

@@ -42,6 +42,8 @@ type server struct {
 
 	// beats keeps the heartbeat deadlines while this server commits; nil else.
 	beats atomic.Pointer[scheduler.Heartbeats]
+	// collector collects garbage while this server commits; nil else.
+	collector atomic.Pointer[scheduler.Collector]
 }
 
 // openServer opens the log and makes the parts; nothing runs yet.
@@ -105,6 +107,7 @@ func (s *server) makeHandlers(facts api.Agent) (err error) {
 	}
 	s.writes, err = commands.NewHTTP(commands.HTTPConfig{
 		Do: s.committer.Do, Store: s.store, Region: s.cfg.Region, Beat: s.beat, NewID: newID,
+		Collect: s.collect,
 	})
 	return err
 }
@@ -129,6 +132,15 @@ func (s *server) beat(node event.ID) (time.Duration, error) {
 		return 0, commands.ErrNoLeader
 	}
 	return beats.Beat(node, time.Now()), nil
+}
+
+// collect has all leave the state that may, however young it is.
+func (s *server) collect(ctx context.Context) error {
+	collector := s.collector.Load()
+	if collector == nil {
+		return commands.ErrNoLeader
+	}
+	return collector.Sweep(ctx, true)
 }
 
 // register adds the server's routes; the ones of node agents are served to
@@ -183,12 +195,23 @@ func (s *server) leading(uint64) {
 	if err != nil {
 		panic(fmt.Sprintf("heartbeats of a checked configuration: %v", err))
 	}
+	gc := s.cfg.Server.GC
+	collector, err := scheduler.NewCollector(scheduler.CollectorConfig{
+		Source: s.store, Remover: reactorCommands{s}, Epoch: s.store.Snapshot().Epoch(), Now: time.Now,
+		Interval: gc.Interval, JobAge: gc.JobThreshold, EvalAge: gc.EvalThreshold, BatchEvalAge: gc.BatchEvalThreshold,
+		NodeAge: gc.NodeThreshold, KeptMax: gc.KeptMax, Log: named(s.logger, "collector"),
+	})
+	if err != nil {
+		panic(fmt.Sprintf("collector of a checked configuration: %v", err))
+	}
+	s.collector.Store(collector)
 	s.beats.Store(beats)
 }
 
 func (s *server) resting(uint64) {
 	s.beats.Store(nil)
 	s.metrics.blocked.Store(0) // who leads counts them
+	s.collector.Store(nil)
 }
 
 // react runs the reactors of each epoch that this server commits in.
@@ -225,6 +248,9 @@ func (s *server) reactIn(ctx context.Context, epoch uint64, beats *scheduler.Hea
 		Source: s.store, Waker: reactorCommands{s}, Epoch: epoch, Log: named(s.logger, "unblocker"), Looked: s.metrics.looked,
 	}).Run)
 	g.run("heartbeats", beats.Run)
+	if collector := s.collector.Load(); collector != nil {
+		g.run("collector", collector.Run)
+	}
 	g.run("epoch", func(ctx context.Context) error {
 		ticker := time.NewTicker(reactorCheck)
 		defer ticker.Stop()
@@ -271,6 +297,10 @@ func (r reactorCommands) MarkDown(ctx context.Context, epoch uint64, nodes []eve
 func (r reactorCommands) Unblock(ctx context.Context, epoch uint64, evals []event.ID) error {
 	_, err := r.do(ctx, epoch, "unblocker", commands.UnblockEvaluations{IDs: evals})
 	return err
+}
+
+func (r reactorCommands) Collect(ctx context.Context, epoch uint64, proposed *event.Collected) error {
+	return r.do(ctx, epoch, "collector", commands.Collect{Proposed: proposed})
 }
 
 // facts about the wait for a first leader, for the start of the agent.

@@ -117,6 +117,11 @@ func (b *builder) server(cfg *Config) error {
 	cfg.Server.HeartbeatGrace = t.duration("server", "heartbeat_grace")
 	cfg.Server.MinHeartbeatTTL = t.duration("server", "min_heartbeat_ttl")
 	cfg.Server.NumSchedulers = t.int("server", "num_schedulers")
+	cfg.Server.GC = GC{
+		Interval: t.duration("server", "job_gc_interval"), JobThreshold: t.duration("server", "job_gc_threshold"),
+		EvalThreshold: t.duration("server", "eval_gc_threshold"), BatchEvalThreshold: t.duration("server", "batch_eval_gc_threshold"),
+		NodeThreshold: t.duration("server", "node_gc_threshold"), KeptMax: t.int("server", "gc_kept_max"),
+	}
 	if cfg.Server.NumSchedulers == 0 {
 		// The best nodes are the same for all workers, so one that decides beside
 		// another often decides twice; and the committer, the log and the API want
@@ -129,7 +134,10 @@ func (b *builder) server(cfg *Config) error {
 	}
 	for name, n := range map[string]int64{
 		"num_schedulers": int64(cfg.Server.NumSchedulers), "heartbeat_grace": int64(cfg.Server.HeartbeatGrace),
-		"min_heartbeat_ttl": int64(cfg.Server.MinHeartbeatTTL), "bootstrap_expect": int64(cfg.Server.BootstrapExpect),
+		"min_heartbeat_ttl": int64(cfg.Server.MinHeartbeatTTL), "bootstrap_expect": int64(cfg.Server.BootstrapExpect), "gc_kept_max": int64(cfg.Server.GC.KeptMax),
+		"job_gc_interval": int64(cfg.Server.GC.Interval), "job_gc_threshold": int64(cfg.Server.GC.JobThreshold),
+		"eval_gc_threshold": int64(cfg.Server.GC.EvalThreshold), "batch_eval_gc_threshold": int64(cfg.Server.GC.BatchEvalThreshold),
+		"node_gc_threshold": int64(cfg.Server.GC.NodeThreshold),
 	} {
 		if n < 0 {
 			return fmt.Errorf("server.%s must not be negative", name)

@@ -102,6 +102,21 @@ type Server struct {
 	MinHeartbeatTTL time.Duration
 
 	NumSchedulers int // parallel scheduler workers; at least 1, half of the CPUs unless it is set
+
+	GC GC
+}
+
+// GC says when what has ended leaves the servers' memory. The event log keeps it.
+type GC struct {
+	Interval time.Duration // between two looks for what is old enough
+	// Ages after the last change; all are above zero.
+	JobThreshold       time.Duration // of a dead job
+	EvalThreshold      time.Duration // of an evaluation and its allocations
+	BatchEvalThreshold time.Duration // the same of batch jobs
+	NodeThreshold      time.Duration // of a node that is down
+	// KeptMax is how many ended allocations, and how many ended evaluations, stay
+	// at most: beyond it the oldest leave whatever their age.
+	KeptMax int
 }
 
 // Client is the part of the agent that runs tasks: the node agent.

@@ -37,6 +37,13 @@ server {
   min_heartbeat_ttl    = "10s"
   job_max_source_size  = "1M"
   job_default_priority = 50
+
+  job_gc_interval         = "5m"
+  job_gc_threshold        = "4h"
+  eval_gc_threshold       = "1h"
+  batch_eval_gc_threshold = "24h"
+  node_gc_threshold       = "24h"
+  gc_kept_max             = 50000
 }
 
 client {

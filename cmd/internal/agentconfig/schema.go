@@ -87,8 +87,9 @@ var schema = join(
 
 	block("server",
 		acting(boolean, "enabled"),
-		acting(number, "bootstrap_expect", "num_schedulers"),
-		acting(duration, "heartbeat_grace", "min_heartbeat_ttl"),
+		acting(number, "bootstrap_expect", "num_schedulers", "gc_kept_max"), // the last one is ours
+		acting(duration, "heartbeat_grace", "min_heartbeat_ttl", "job_gc_interval", "job_gc_threshold", "eval_gc_threshold",
+			"batch_eval_gc_threshold", "node_gc_threshold"),
 		known(size, "job_max_source_size"),
 		known(number, "job_default_priority"),
 		acting(appended, "start_join", "retry_join"), // refused, which is an act
@@ -98,8 +99,7 @@ var schema = join(
 		known(number, "raft_protocol", "raft_multiplier", "raft_trailing_logs", "raft_snapshot_threshold", "event_buffer_size",
 			"plan_apply_pipeline", "job_max_priority", "job_max_count", "job_tracked_versions", "retry_max", "protocol_version"),
 		known(fraction, "max_heartbeats_per_second", "deploy_query_rate_limit"),
-		known(duration, "raft_snapshot_interval", "failover_heartbeat_ttl", "node_gc_threshold", "job_gc_interval", "job_gc_threshold",
-			"eval_gc_threshold", "batch_eval_gc_threshold", "deployment_gc_threshold", "csi_volume_claim_gc_interval",
+		known(duration, "raft_snapshot_interval", "failover_heartbeat_ttl", "deployment_gc_threshold", "csi_volume_claim_gc_interval",
 			"csi_volume_claim_gc_threshold", "csi_plugin_gc_threshold", "acl_token_gc_threshold", "root_key_gc_interval",
 			"root_key_gc_threshold", "root_key_rotation_threshold", "start_timeout", "retry_interval"),
 		known(appended, "enabled_schedulers"),

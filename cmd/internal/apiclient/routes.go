@@ -146,3 +146,10 @@ func (c *Client) SelfNodeID(ctx context.Context) (string, error) {
 }
 
 func jobPath(id string) string { return "/v1/job/" + url.PathEscape(id) }
+
+// CollectGarbage has everything leave the servers' memory that has ended and that
+// nothing asks for any more.
+func (c *Client) CollectGarbage(ctx context.Context) error {
+	_, err := c.Put(ctx, "/v1/system/gc", Query{}, nil, nil)
+	return err
+}

@@ -164,7 +164,7 @@ var aliases = map[alias]string{
 func specs() []spec {
 	return slices.Concat(groups(), []spec{
 		agentSpec(), jobRunSpec(), jobStatusSpec(), jobStopSpec(), jobValidateSpec(), allocStatusSpec(), allocLogsSpec(),
-		nodeStatusSpec(), evalStatusSpec(), evalListSpec(), eventStreamSpec(), eventVerifySpec(), benchSpec(), statusSpec(), versionSpec(),
+		nodeStatusSpec(), evalStatusSpec(), evalListSpec(), eventStreamSpec(), eventVerifySpec(), benchSpec(), statusSpec(), systemGCSpec(), versionSpec(),
 	})
 }
 
@@ -180,6 +180,7 @@ func groups() []spec {
 		group("alloc", "Interact with allocations", "Groups the commands about allocations: instances of a task group on a node."),
 		group("node", "Interact with nodes", "Groups the commands about nodes: the machines that run tasks."),
 		group("eval", "Interact with evaluations", "Groups the commands about evaluations: the scheduler's looks at a job."),
+		group("system", "Interact with the servers", "Groups the commands about the servers as a whole."),
 		group("event", "Interact with the event log", "Groups the commands about the log that the cluster is."),
 	}
 }

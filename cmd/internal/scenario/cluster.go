@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -217,7 +218,7 @@ func (c *cluster) pass(d time.Duration) {
 	c.now = c.now.Add(d)
 	var down []event.ID
 	for _, n := range c.inOrder() {
-		if row := c.state.Node(n.id); n.silent && d >= heartbeatsMissed && row.Status != event.NodeDown {
+		if row := c.state.Node(n.id); n.silent && row != nil && d >= heartbeatsMissed && row.Status != event.NodeDown {
 			down = append(down, n.id)
 		}
 	}
@@ -232,6 +233,30 @@ func (c *cluster) inOrder() []*node {
 		list = append(list, c.nodes[name])
 	}
 	return list
+}
+
+// Snapshot, Await and Collect show the cluster to the collector. It is asked by
+// the script, in between all else, so that there is never anything to wait for.
+func (c *cluster) Snapshot() *projections.State { return c.state }
+
+func (c *cluster) Await(context.Context, uint64) (*projections.State, error) { return c.state, nil }
+
+func (c *cluster) Collect(_ context.Context, _ uint64, proposed *event.Collected) error {
+	if r := c.do(event.CallerReactor, "collector", commands.Collect{Proposed: proposed}); r != nil {
+		return r
+	}
+	return nil
+}
+
+// collect lets the collector look once.
+func (c *cluster) collect(force bool) error {
+	collector, err := scheduler.NewCollector(scheduler.CollectorConfig{
+		Source: c, Remover: c, Epoch: 1, Now: func() time.Time { return c.now },
+	})
+	if err != nil {
+		return err
+	}
+	return collector.Sweep(context.Background(), force)
 }
 
 // trace shows records one a line, with names in the place of identifiers where

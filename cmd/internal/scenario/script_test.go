@@ -105,6 +105,16 @@ func (c *cluster) verb(d *datadriven.TestData) (string, error) {
 			status, what.Details[event.DetailExitCode] = event.ClientFailed, "1"
 		}
 		return "", c.endNamed(d.CmdArgs[0].Key, status, what)
+	case "wait":
+		length, err := time.ParseDuration(d.CmdArgs[0].Key)
+		if err != nil {
+			return "", err
+		}
+		c.pass(length)
+	case "collect":
+		return "", c.collect(d.HasArg("force"))
+	case "as-of":
+		return c.asOf(uint64(intArg(d, "index", 0)), textArg(d, "job", "")), nil
 	case "explain":
 		return c.explain(d.CmdArgs[0].Key), nil
 	case "allocations":
@@ -182,6 +192,16 @@ func (c *cluster) submit(d *datadriven.TestData) error {
 	return nil
 }
 
+// asOf folds the log up to an index and shows what a job had then.
+func (c *cluster) asOf(index uint64, job string) string {
+	draft := projections.NewDraft(projections.New())
+	for _, r := range c.records[:index] {
+		draft.Apply(r)
+	}
+	then := &cluster{state: draft.Seal(), nodes: c.nodes}
+	return then.allocations(job)
+}
+
 // endNamed has the tasks of "job.group[n]" end.
 func (c *cluster) endNamed(name string, status event.ClientStatus, what event.TaskEvent) error {
 	for a := range c.state.Allocations() {
@@ -224,6 +244,9 @@ func (c *cluster) allocations(job string) string {
 				fmt.Fprintf(&b, "%s v%d on %s: %v, %v\n", a.Name(), a.JobVersion, name, a.Desired, a.Client)
 			}
 		}
+	}
+	if b.Len() == 0 {
+		return "none\n"
 	}
 	return b.String()
 }
