@@ -127,6 +127,8 @@ var shells = map[string][]string{
 	"projections":    {"store.go", "follower.go", "idindex.go"},
 	"commands":       {"committer.go", "batch.go", "tip.go", "http.go", "http_job.go", "http_jobread.go", "http_node.go"},
 	"scheduler":      {"workers.go", "unblocker.go", "heartbeats.go"},
+	"commands":       {"committer.go", "http.go", "http_job.go", "http_jobread.go", "http_node.go", "http_system.go"},
+	"scheduler":      {"workers.go", "unblocker.go", "heartbeats.go", "collector.go"},
 }
 
 // pureExecutor lists the executor's pure files; the rest of it runs things.
