@@ -300,7 +300,8 @@ func (r reactorCommands) Unblock(ctx context.Context, epoch uint64, evals []even
 }
 
 func (r reactorCommands) Collect(ctx context.Context, epoch uint64, proposed *event.Collected) error {
-	return r.do(ctx, epoch, "collector", commands.Collect{Proposed: proposed})
+	_, err := r.do(ctx, epoch, "collector", commands.Collect{Proposed: proposed})
+	return err
 }
 
 // facts about the wait for a first leader, for the start of the agent.
