@@ -60,6 +60,7 @@ type API struct {
 	cfg     Config
 	bell    bell
 	barrier sharedBarrier
+	turn    chan struct{} // held by the stream of orders that is making its message
 }
 
 // New checks the configuration and makes the handlers.
@@ -67,7 +68,7 @@ func New(cfg Config) (*API, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	a := &API{cfg: cfg}
+	a := &API{cfg: cfg, turn: make(chan struct{}, 1)}
 	a.bell.store = cfg.Store
 	a.barrier.ask = a.reachHead
 	return a, nil

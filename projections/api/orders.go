@@ -82,9 +82,8 @@ func (a *API) nodeOrders(w http.ResponseWriter, r *http.Request) error {
 	w.WriteHeader(http.StatusOK)
 
 	stream := newOrderStream(credentials.NodeID, a.cfg.RestoreIncarnation)
-	control := http.NewResponseController(w)
-	send := func(batch *event.OrderBatch) error { return sendAll(w, control, frame(batch)) }
-	if err := send(stream.whole(state)); err != nil {
+	out := newOrderWriter(w)
+	if err := out.send(frame(state, stream.whole(state))); err != nil {
 		return nil // the agent is gone
 	}
 	heartbeat := time.NewTimer(ordersHeartbeat)
@@ -92,21 +91,35 @@ func (a *API) nodeOrders(w http.ResponseWriter, r *http.Request) error {
 	for {
 		select {
 		case <-bell.rung:
+			// One plan may concern a thousand nodes. Were their streams all to run at
+			// once, whoever asks for anything else would wait for all of them; so
+			// they take turns, and what comes meanwhile goes into the same message.
+			select {
+			case a.turn <- struct{}{}:
+			case <-ctx.Done():
+				return nil
+			}
 			// First what was touched, then a state that has all of it.
 			touched, lost := bell.takeOrders()
 			state = a.cfg.Store.Snapshot()
 			if checkNode(state, credentials) != nil {
+				<-a.turn
 				return nil // the agent learns why when it asks again
 			}
-			batch := stream.next(state, touched, lost)
-			if batch == nil {
+			var message []byte
+			if batch := stream.next(state, touched, lost); batch != nil {
+				message = frame(state, batch)
+			}
+			<-a.turn
+			if message == nil {
 				continue
 			}
-			if err := send(batch); err != nil {
+			if err := out.send(message); err != nil {
 				return nil
 			}
 		case <-heartbeat.C:
-			if err := send(&event.OrderBatch{Generation: stream.generation(a.cfg.Store.Snapshot())}); err != nil {
+			state = a.cfg.Store.Snapshot()
+			if err := out.send(frame(state, &event.OrderBatch{Generation: stream.generation(state)})); err != nil {
 				return nil
 			}
 		case <-ctx.Done():
@@ -117,14 +130,52 @@ func (a *API) nodeOrders(w http.ResponseWriter, r *http.Request) error {
 }
 
 // frame is one message of the stream: its length in four bytes, then its CBOR.
-func frame(batch *event.OrderBatch) []byte {
-	body, err := event.Marshal(batch)
-	if err != nil {
-		panic("encode orders: " + err.Error())
+// Specs go as the state has them encoded.
+func frame(s *projections.State, batch *event.OrderBatch) []byte {
+	size := 64 + len(batch.Gone)*len(event.ID{}) + len(batch.Orders)*orderBytes
+	var specs map[event.Hash][]byte
+	for hash := range batch.Specs {
+		encoded, ok := s.Blob(hash)
+		if !ok {
+			panic("spec " + hash.String() + " is in use and not in the state")
+		}
+		if specs == nil {
+			specs = make(map[event.Hash][]byte, len(batch.Specs))
+		}
+		specs[hash] = encoded
+		size += len(encoded) + len(hash)
 	}
-	data := make([]byte, 4, 4+len(body))
-	binary.BigEndian.PutUint32(data, uint32(len(body)))
-	return append(data, body...)
+	data := event.EncodeOrders(make([]byte, 4, size), batch, specs)
+	binary.BigEndian.PutUint32(data, uint32(len(data)-4))
+	return data
+}
+
+// orderBytes is about what one order takes up in a message.
+const orderBytes = 192
+
+// orderWriter writes messages to an agent and gives up on one that does not read.
+// It does what sendAll does without setting a deadline for each message: under
+// HTTP/2 that is two turns of the connection's goroutine.
+type orderWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	late    *time.Timer
+}
+
+func newOrderWriter(w http.ResponseWriter) *orderWriter {
+	control := http.NewResponseController(w)
+	late := time.AfterFunc(writeTimeout, func() { _ = control.SetWriteDeadline(time.Now()) })
+	late.Stop()
+	return &orderWriter{w, control, late}
+}
+
+func (o *orderWriter) send(message []byte) error {
+	o.late.Reset(writeTimeout)
+	defer o.late.Stop()
+	if _, err := o.w.Write(message); err != nil {
+		return err
+	}
+	return o.control.Flush()
 }
 
 // orderStream makes the messages of one stream out of states. It remembers
