@@ -24,7 +24,7 @@ const (
 	// decided before it: enough that a burst of registrations or reports does not
 	// wait for plans, which take milliseconds each, and few enough that plans go on
 	// under any load.
-	passPlansMax = 64
+	passPlansMax = 4
 
 	// showEvery is after how many commands of a long batch a worker that waits
 	// for something to do is shown what there is.

@@ -90,54 +90,63 @@ func (w *Workers) Run(ctx context.Context) error {
 	}
 	w.handing = make(chan struct{}, 1)
 	w.handing <- struct{}{}
-	work := make(chan *event.Evaluation, w.Count)
-	done := make(chan event.JobKey, w.Count)
 	var running sync.WaitGroup
-	defer running.Wait()
-	defer close(work)
+	jobs := &busyJobs{busy: make(map[event.JobKey]bool, w.Count)}
 	for range w.Count {
 		running.Go(func() {
 			one := worker{Workers: w, wait: retryFirst}
-			for eval := range work {
-				if ctx.Err() == nil {
-					one.run(ctx, eval)
-				}
-				done <- eval.Job()
-			}
+			one.work(ctx, jobs)
 		})
 	}
-	busy := make(map[event.JobKey]bool, w.Count)
-	for {
-		var changed <-chan struct{}
-		if len(busy) < w.Count {
-			changed = w.Source.Changed()
-			w.handOut(work, busy)
-		}
-		if len(busy) == w.Count {
-			changed = nil // what comes is looked for when one is done
-		}
-		select {
-		case key := <-done:
-			delete(busy, key)
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	running.Wait()
+	return ctx.Err()
 }
 
-// handOut gives idle workers the most urgent evaluations of jobs that nobody
-// works on.
-func (w *Workers) handOut(work chan<- *event.Evaluation, busy map[event.JobKey]bool) {
-	for eval := range w.Source.Snapshot().PendingEvaluations() {
-		if busy[eval.Job()] {
-			continue
+// busyJobs are the jobs that workers work on.
+type busyJobs struct {
+	mu   sync.Mutex
+	busy map[event.JobKey]bool
+}
+
+// take finds the most urgent evaluation of a job that nobody works on; nil when
+// there is none.
+func (j *busyJobs) take(s *projections.State) *event.Evaluation {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for eval := range s.PendingEvaluations() {
+		if !j.busy[eval.Job()] {
+			j.busy[eval.Job()] = true
+			return eval
 		}
-		busy[eval.Job()] = true
-		work <- eval
-		if len(busy) == w.Count {
-			return
+	}
+	return nil
+}
+
+func (j *busyJobs) leave(job event.JobKey) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.busy, job)
+}
+
+// work runs one evaluation after the other. A worker finds its own work: on a
+// machine with much to do, every turn of another goroutine on the way from one
+// evaluation to the next would be waited for. An evaluation that was passed over
+// because its job was busy is found by who was busy with it.
+func (w *worker) work(ctx context.Context, jobs *busyJobs) {
+	for ctx.Err() == nil {
+		eval := jobs.take(w.Source.Snapshot())
+		if eval == nil {
+			changed := w.Source.Changed()
+			if eval = jobs.take(w.Source.Snapshot()); eval == nil {
+				select {
+				case <-changed:
+				case <-ctx.Done():
+				}
+				continue
+			}
 		}
+		w.run(ctx, eval)
+		jobs.leave(eval.Job())
 	}
 }
 

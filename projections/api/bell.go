@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"drover/eventlog/event"
 	"drover/projections"
@@ -22,6 +23,8 @@ type bell struct {
 	counts  [sortCount]int // waiters by the sort of their matters
 	stop    context.CancelFunc
 	at      uint64 // the commit that is being rung for
+	paced   bool   // readers are rung a few at a time, by way of later
+	later   []*waiter
 }
 
 // matter is something that can be waited for.
@@ -67,7 +70,8 @@ const (
 
 // waiter waits for one or more matters.
 type waiter struct {
-	rung chan struct{} // holds a signal when one of them may have changed
+	rung  chan struct{} // holds a signal when one of them may have changed
+	later bool          // it stands in the bell's list of who is rung later
 
 	mu     sync.Mutex
 	orders []touchedOrder // of a waiter for a node's orders
@@ -153,9 +157,16 @@ func (b *bell) silence(w *waiter, matters []matter) {
 	}
 }
 
-// run rings for what comes after a state.
+// run rings for what comes after a state: for node agents at once, for readers a
+// few at a time. A thousand who wait for the same change and are woken together
+// would all stand before whatever else the server has to do, orders above all.
 func (b *bell) run(ctx context.Context, before *projections.State) {
 	seen := before.Index()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	b.mu.Lock()
+	b.paced = true
+	b.mu.Unlock()
 	for {
 		commits, changed := b.store.CommitsAfter(seen)
 		for _, c := range commits {
@@ -168,12 +179,34 @@ func (b *bell) run(ctx context.Context, before *projections.State) {
 				before = c.State
 			}
 		}
+		var rest <-chan time.Time
+		if b.ringSome() {
+			pause.Reset(readersPause)
+			rest = pause.C
+		}
 		select {
 		case <-changed:
+		case <-rest:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// ringSome rings for the first few of the readers who are to be rung later, and
+// reports whether there are more.
+func (b *bell) ringSome() (more bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := min(len(b.later), readersTogether)
+	for _, w := range b.later[:n] {
+		w.later = false
+		w.ring()
+	}
+	if b.later = b.later[n:]; len(b.later) == 0 {
+		b.later = nil
+	}
+	return len(b.later) > 0
 }
 
 // ring wakes whom a commit concerns, or everybody when commits between it and the
@@ -216,7 +249,13 @@ func (b *bell) wants(s sort) bool { return b.counts[s] > 0 }
 
 func (b *bell) touch(m matter) {
 	for w := range b.waiting[m] {
-		w.ring()
+		switch {
+		case !b.paced:
+			w.ring()
+		case !w.later:
+			w.later = true
+			b.later = append(b.later, w)
+		}
 	}
 }
 

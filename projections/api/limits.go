@@ -26,6 +26,13 @@ const (
 	// statusesBytesMax bounds the list of jobs that such a caller names.
 	statusesBytesMax = 1 << 20
 
+	// readersTogether is how many of those who wait for a change are woken at a
+	// time, and readersPause how long the next ones wait: a thousand of them are
+	// answered within some 50 ms, and a placement passes them all on its way to
+	// its node.
+	readersTogether = 40
+	readersPause    = 2 * time.Millisecond
+
 	// ordersNotedMax is how many touched allocations are noted for a stream of
 	// orders that is not read. Beyond it everything is sent anew, which for a
 	// node of some hundred allocations costs no more.

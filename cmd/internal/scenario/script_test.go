@@ -46,6 +46,7 @@ func TestScenarios(t *testing.T) {
 			return c.trace(c.records[seen:])
 		})
 		c.check(t)
+		c.record(t, path)
 	})
 }
 
