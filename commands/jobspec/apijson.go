@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -16,11 +17,25 @@ import (
 // null is the same as absent, as old and new clients of the API expect.
 type jsonDecoder struct {
 	errs ValidationErrors
+	kept bool     // a value was read that nothing acts on
+	path []byte   // of the value being read
+	keys []string // of the objects around it
 }
 
-func (d *jsonDecoder) fail(path, format string, args ...any) {
-	d.errs = append(d.errs, FieldError{Path: path, Message: fmt.Sprintf(format, args...)})
+func (d *jsonDecoder) fail(format string, args ...any) {
+	d.errs = append(d.errs, FieldError{Path: string(d.path), Message: fmt.Sprintf(format, args...)})
 }
+
+// at extends the path, until back is given what it returns.
+func (d *jsonDecoder) at(parts ...string) (before int) {
+	before = len(d.path)
+	for _, p := range parts {
+		d.path = append(d.path, p...)
+	}
+	return before
+}
+
+func (d *jsonDecoder) back(before int) { d.path = d.path[:before] }
 
 // readJSON reads the first JSON value of a text; what follows is ignored.
 func readJSON(body []byte) (any, error) {
@@ -52,13 +67,14 @@ func member(obj map[string]any, name string) (any, bool) {
 	return obj[keys[0]], true
 }
 
-func (d *jsonDecoder) block(obj map[string]any, b *block, path string) tree {
-	t := tree{}
-	keys := make([]string, 0, len(obj))
+func (d *jsonDecoder) block(obj map[string]any, b *block) tree {
+	t := make(tree, len(obj)+len(b.fills))
+	first := len(d.keys)
 	for k := range obj {
-		keys = append(keys, k)
+		d.keys = append(d.keys, k)
 	}
-	sort.Strings(keys)
+	keys := d.keys[first:]
+	slices.Sort(keys)
 	for _, k := range keys {
 		f := b.byJSON[k]
 		if f == nil {
@@ -72,51 +88,55 @@ func (d *jsonDecoder) block(obj map[string]any, b *block, path string) tree {
 		if _, have := t[f.json]; have || obj[k] == nil {
 			continue
 		}
-		if v := d.value(obj[k], f, path+f.json); v != nil {
+		before := d.at(f.json)
+		if v := d.value(obj[k], f); v != nil {
 			t[f.json] = v
+			d.kept = d.kept || f.mayMatter(v)
 		}
+		d.back(before)
 	}
+	d.keys = d.keys[:first]
 	return t
 }
 
-func (d *jsonDecoder) value(v any, f *field, path string) any {
+func (d *jsonDecoder) value(v any, f *field) any {
 	switch f.kind {
 	case kindString:
 		if s, ok := v.(string); ok {
 			return s
 		}
-		d.fail(path, "a string is required")
+		d.fail("a string is required")
 	case kindBool:
 		if b, ok := v.(bool); ok {
 			return b
 		}
-		d.fail(path, "true or false is required")
+		d.fail("true or false is required")
 	case kindInt:
 		if n, ok := jsonInteger(v, f.lo, f.hi); ok {
 			return n
 		}
 		if f.hi == maxInt {
-			d.fail(path, "a whole number is required")
+			d.fail("a whole number is required")
 		} else {
-			d.fail(path, "a whole number from %d to %d is required", f.lo, f.hi)
+			d.fail("a whole number from %d to %d is required", f.lo, f.hi)
 		}
 	case kindDuration:
 		if n, ok := jsonInteger(v, math.MinInt64, math.MaxInt64); ok {
 			return time.Duration(n)
 		}
-		d.fail(path, "a duration in nanoseconds is required")
+		d.fail("a duration in nanoseconds is required")
 	case kindBytes:
 		if s, ok := v.(string); ok {
 			if data, err := base64.StdEncoding.DecodeString(s); err == nil {
 				return data
 			}
 		}
-		d.fail(path, "base64 is required")
+		d.fail("base64 is required")
 	case kindStrings:
 		if list, ok := jsonStrings(v); ok {
 			return list
 		}
-		d.fail(path, "a list of strings is required")
+		d.fail("a list of strings is required")
 	case kindInts:
 		list, ok := v.([]any)
 		for i := range list {
@@ -127,90 +147,94 @@ func (d *jsonDecoder) value(v any, f *field, path string) any {
 		if ok {
 			return list
 		}
-		d.fail(path, "a list of whole numbers from %d to %d is required", f.lo, f.hi)
+		d.fail("a list of whole numbers from %d to %d is required", f.lo, f.hi)
 	case kindStringMap, kindStringsMap, kindOpaque:
 		m, ok := v.(map[string]any)
 		if !ok {
-			d.fail(path, "an object is required")
+			d.fail("an object is required")
 			return nil
 		}
-		return d.mapValue(m, f, path)
+		return d.mapValue(m, f)
 	case kindBlock:
 		obj, ok := v.(map[string]any)
 		if !ok {
-			d.fail(path, "an object is required")
+			d.fail("an object is required")
 			return nil
 		}
-		return d.block(obj, f.block, path+".")
+		d.at(".")
+		return d.block(obj, f.block)
 	case kindBlocks:
 		list, ok := v.([]any)
 		if !ok {
-			d.fail(path, "a list of objects is required")
+			d.fail("a list of objects is required")
 			return nil
 		}
 		blocks := make([]any, 0, len(list))
 		for i, item := range list {
-			at := fmt.Sprintf("%s[%d]", path, i)
-			obj, ok := item.(map[string]any)
-			if !ok {
-				d.fail(at, "an object is required")
-				continue
+			before := d.at("[", strconv.Itoa(i), "]")
+			if obj, ok := item.(map[string]any); ok {
+				d.at(".")
+				blocks = append(blocks, d.block(obj, f.block))
+			} else {
+				d.fail("an object is required")
 			}
-			blocks = append(blocks, d.block(obj, f.block, at+"."))
+			d.back(before)
 		}
 		return blocks
 	case kindBlockMap:
 		m, ok := v.(map[string]any)
 		if !ok {
-			d.fail(path, "an object is required")
+			d.fail("an object is required")
 			return nil
 		}
 		blocks := tree{}
 		for _, k := range sortedKeys(m) {
-			at := fmt.Sprintf("%s[%s]", path, k)
-			obj, ok := m[k].(map[string]any)
-			if !ok {
-				d.fail(at, "an object is required")
-				continue
+			before := d.at("[", k, "]")
+			if obj, ok := m[k].(map[string]any); ok {
+				d.at(".")
+				b := d.block(obj, f.block)
+				if _, named := b[f.block.label]; !named {
+					b[f.block.label] = k
+				}
+				blocks[k] = b
+			} else {
+				d.fail("an object is required")
 			}
-			b := d.block(obj, f.block, at+".")
-			if _, named := b[f.block.label]; !named {
-				b[f.block.label] = k
-			}
-			blocks[k] = b
+			d.back(before)
 		}
 		return blocks
 	}
 	return nil
 }
 
-func (d *jsonDecoder) mapValue(m map[string]any, f *field, path string) any {
+func (d *jsonDecoder) mapValue(m map[string]any, f *field) any {
 	out := make(map[string]any, len(m))
 	for _, k := range sortedKeys(m) {
-		at := path + "." + k
+		before := d.at(".", k)
 		switch f.kind {
 		case kindStringMap:
 			s, ok := m[k].(string)
 			if !ok && m[k] != nil {
-				d.fail(at, "a string is required")
-				continue
+				d.fail("a string is required")
+				break
 			}
 			out[k] = s
 		case kindStringsMap:
 			list, ok := jsonStrings(m[k])
 			if !ok {
-				d.fail(at, "a list of strings is required")
-				continue
+				d.fail("a list of strings is required")
+				break
 			}
 			out[k] = list
 		case kindOpaque:
 			v, err := canonicalJSON(m[k])
 			if err != nil {
-				d.fail(at, "%s", err)
-				continue
+				d.fail("%s", err)
+				break
 			}
 			out[k] = v
 		}
+		d.back(before)
 	}
 	return out
 }

@@ -107,6 +107,9 @@ func canonicalizeTask(job, g, t tree) {
 // canonicalizeServices names services and checks that have no name, and fills in the names known when a job is
 // registered. What only the node knows stays for the node.
 func canonicalizeServices(job, g, t tree, services []tree) {
+	if len(services) == 0 {
+		return
+	}
 	base := text(job, "Name") + "-" + text(g, "Name")
 	known := []string{"${JOB}", text(job, "Name"), "${TASKGROUP}", text(g, "Name")}
 	if t != nil {
@@ -138,12 +141,11 @@ func canonicalizeServices(job, g, t tree, services []tree) {
 
 // fill gives absent fields their default, in a block and all blocks in it.
 func (b *block) fill(t tree) {
-	for i := range b.fields {
-		f := &b.fields[i]
+	for _, f := range b.fills {
 		v, ok := t[f.json]
 		switch {
 		case !ok && f.always:
-			v = tree{}
+			v = make(tree, len(f.block.fills))
 			t[f.json] = v
 		case !ok || f.kind == kindString && v == "" && f.def != nil:
 			if f.def != nil {
@@ -170,16 +172,26 @@ func (b *block) fill(t tree) {
 	}
 }
 
-// layered merges blocks field by field, the later wins.
-func layered(layers ...tree) tree {
-	merged := tree{}
-	for _, layer := range layers {
+// layered merges blocks of plain values field by field, the later wins. The first has no empty strings. Where the others
+// say nothing new it is the result itself, so nobody may write to a result.
+func layered(base tree, others ...tree) tree {
+	merged, own := base, false
+	for _, layer := range others {
 		for k, v := range layer {
-			if s, isString := v.(string); isString && s == "" {
+			if v == "" || merged[k] == v {
 				continue
+			}
+			if !own {
+				merged, own = maps.Clone(merged), true
+				if merged == nil {
+					merged = make(tree, len(layer))
+				}
 			}
 			merged[k] = v
 		}
+	}
+	if merged == nil {
+		return tree{}
 	}
 	return merged
 }
@@ -204,6 +216,9 @@ func block1(t tree, name string) tree {
 
 func blocks(t tree, name string) []tree {
 	list, _ := t[name].([]any)
+	if len(list) == 0 {
+		return nil
+	}
 	out := make([]tree, len(list))
 	for i := range list {
 		out[i] = list[i].(tree)
@@ -213,6 +228,9 @@ func blocks(t tree, name string) []tree {
 
 func volumes(g tree) map[string]tree {
 	m, _ := g["Volumes"].(tree)
+	if len(m) == 0 {
+		return nil
+	}
 	out := make(map[string]tree, len(m))
 	for name, v := range m {
 		out[name] = v.(tree)

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 )
 
 // What is written but acted on by nothing yet is kept and named, so that nobody waits for an effect that cannot come.
@@ -30,7 +31,7 @@ func (b *block) walkWritten(t tree, path string, visit func(at string)) {
 		at := f.path(path, "")
 		switch {
 		case !f.acts:
-			if !slices.Contains(f.actsOn, v) {
+			if f.mayMatter(v) {
 				visit(at)
 			}
 		case f.kind == kindBlock:
@@ -74,37 +75,36 @@ func isEmpty(v any) bool {
 }
 
 // changedKept lists those of them that make a difference: API clients write every default, and a default asks for
-// nothing. It compares the canonical job with the one that would result had they not been written.
-func changedKept(written tree) []string {
-	bare := cloneTree(written)
-	jobBlock.dropKept(bare)
+// nothing. It compares full, the canonical job, with the one that would result had they not been written.
+func changedKept(written, full tree) []string {
+	bare := jobBlock.acted(written)
 	canonicalize(bare)
-	full := cloneTree(written)
-	canonicalize(full)
 	var paths []string
 	jobBlock.compareKept(written, full, bare, "job", &paths)
 	return paths
 }
 
-// dropKept removes every field that is not acted on.
-func (b *block) dropKept(t tree) {
-	for i := range b.fields {
-		f := &b.fields[i]
-		v, ok := t[f.json]
-		if !ok {
-			continue
-		}
+// acted copies a block without the fields that nothing acts on.
+func (b *block) acted(t tree) tree {
+	c := make(tree, len(t)+len(b.fills))
+	for k, v := range t {
+		f := b.byJSON[k]
 		switch {
 		case !f.acts:
-			delete(t, f.json)
+			continue
 		case f.kind == kindBlock:
-			f.block.dropKept(v.(tree))
+			v = f.block.acted(v.(tree))
 		case f.kind == kindBlocks:
-			for _, item := range v.([]any) {
-				f.block.dropKept(item.(tree))
+			items := v.([]any)
+			list := make([]any, len(items))
+			for i, item := range items {
+				list[i] = f.block.acted(item.(tree))
 			}
+			v = list
 		}
+		c[k] = v
 	}
+	return c
 }
 
 func (b *block) compareKept(written, full, bare tree, path string, paths *[]string) {
@@ -114,14 +114,16 @@ func (b *block) compareKept(written, full, bare tree, path string, paths *[]stri
 		if !ok {
 			continue
 		}
-		at := f.path(path, "")
 		switch {
 		case !f.acts:
-			if !sameOrAbsent(full[f.json], bare[f.json]) && !slices.Contains(f.actsOn, v) && !slices.Contains(*paths, at) {
+			if !f.mayMatter(v) || sameOrAbsent(full[f.json], bare[f.json]) {
+				continue
+			}
+			if at := f.path(path, ""); !slices.Contains(*paths, at) {
 				*paths = append(*paths, at)
 			}
 		case f.kind == kindBlock:
-			f.block.compareKept(v.(tree), full[f.json].(tree), bare[f.json].(tree), at, paths)
+			f.block.compareKept(v.(tree), full[f.json].(tree), bare[f.json].(tree), f.path(path, ""), paths)
 		case f.kind == kindBlocks:
 			for i, item := range v.([]any) {
 				item := item.(tree)
@@ -134,20 +136,27 @@ func (b *block) compareKept(written, full, bare tree, path string, paths *[]stri
 
 // sameOrAbsent takes the zero value and absence for the same, as they are in a job.
 func sameOrAbsent(a, b any) bool {
-	return reflect.DeepEqual(a, b) || isZero(a) && isZero(b)
+	return isZero(a) && isZero(b) || reflect.DeepEqual(a, b)
 }
 
 func isZero(v any) bool {
-	return v == nil || isEmpty(v) || !isContainer(v) && reflect.ValueOf(v).IsZero()
+	switch v := v.(type) {
+	case nil:
+		return true
+	case bool:
+		return !v
+	case int64:
+		return v == 0
+	case time.Duration:
+		return v == 0
+	case []byte:
+		return v == nil
+	}
+	return isEmpty(v)
 }
 
-func isContainer(v any) bool {
-	switch v.(type) {
-	case []any, map[string]any:
-		return true
-	}
-	return false
-}
+// mayMatter tells whether a value of the field is one that nothing acts on.
+func (f *field) mayMatter(v any) bool { return !f.acts && !slices.Contains(f.actsOn, v) }
 
 func cloneTree(t tree) tree {
 	c := make(tree, len(t))

@@ -39,7 +39,7 @@ type Result struct {
 	// Submission is the text the job came from; nil when it is too large to keep.
 	Submission *event.JobSubmission
 
-	// Written is the job in the API's JSON with only what the author wrote.
+	// Written is the job in the API's JSON with only what the author wrote in a job file.
 	Written json.RawMessage
 
 	// NamespaceWritten and RegionWritten tell whether the job names them itself. Where it does not, Job has the
@@ -102,8 +102,14 @@ func Parse(cfg ParseConfig) (*Result, error) {
 	if d.diags.HasErrors() {
 		return nil, parseErrors(d.diags)
 	}
-	res := newResult(written, writtenKept(written, jobBlock, "job"))
-	res.Warnings = append(vars.warnings, res.Warnings...)
+	inJSON, err := json.Marshal(written)
+	if err != nil {
+		panic(fmt.Sprintf("jobspec: a tree that is not JSON: %v", err))
+	}
+	kept := writtenKept(written, jobBlock, "job")
+	res := newResult(written)
+	res.Written = inJSON
+	res.Warnings = append(vars.warnings, keptWarning(kept)...)
 	res.Submission = &event.JobSubmission{
 		Source: string(cfg.Body), Format: "hcl2", VariableFlags: vars.flags, Variables: joinVarFiles(cfg.VarFiles),
 	}
@@ -177,14 +183,9 @@ func parseErrors(diags hcl.Diagnostics) ParseErrors {
 	return errs
 }
 
-func newResult(written tree, kept []string) *Result {
-	res := &Result{Warnings: keptWarning(kept)}
-	res.NamespaceWritten, res.RegionWritten = text(written, "Namespace") != "", text(written, "Region") != ""
-	data, err := json.Marshal(written)
-	if err != nil {
-		panic(fmt.Sprintf("jobspec: a tree that is not JSON: %v", err))
-	}
-	res.Written = data
+// newResult makes the result of what an author wrote, which becomes canonical.
+func newResult(written tree) *Result {
+	res := &Result{NamespaceWritten: text(written, "Namespace") != "", RegionWritten: text(written, "Region") != ""}
 	canonicalize(written)
 	res.Job = buildJob(written)
 	return res
@@ -235,11 +236,17 @@ func ParseJSON(body []byte) (*Result, error) {
 
 func parseJSONJob(obj map[string]any) (*Result, error) {
 	d := &jsonDecoder{}
-	written := d.block(obj, jobBlock, "")
+	written := d.block(obj, jobBlock)
 	if len(d.errs) > 0 {
 		return nil, d.errs
 	}
-	return newResult(written, changedKept(written)), nil
+	if !d.kept {
+		return newResult(written), nil
+	}
+	full := cloneTree(written)
+	res := newResult(full)
+	res.Warnings = keptWarning(changedKept(written, full))
+	return res, nil
 }
 
 // RegisterRequest is the body of a request to register, plan or validate a job.
@@ -276,7 +283,7 @@ func ParseRegisterRequest(body []byte) (*RegisterRequest, error) {
 		return nil, fmt.Errorf("read request: Job must be specified")
 	}
 	d := &jsonDecoder{}
-	t := d.block(obj, registerBlock, "")
+	t := d.block(obj, registerBlock)
 	if len(d.errs) > 0 {
 		return nil, d.errs
 	}

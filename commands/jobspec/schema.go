@@ -56,6 +56,7 @@ type block struct {
 	byHCL  map[string]*field
 	byJSON map[string]*field
 	byFold map[string]*field // by lower-case API name
+	fills  []*field          // with a default, or with one in their blocks
 }
 
 // tree is a job, or a part of it, with the API's names: only what is written, until defaults are filled. Values are
@@ -72,6 +73,9 @@ func (b *block) seal() *block {
 		if !strings.HasPrefix(f.json, "$") {
 			b.byJSON[f.json] = f
 			b.byFold[strings.ToLower(f.json)] = f
+		}
+		if f.def != nil || f.always || f.block != nil && len(f.block.fills) > 0 {
+			b.fills = append(b.fills, f)
 		}
 	}
 	return b

@@ -128,3 +128,30 @@ func compareField(t *testing.T, f *field, name string, typ reflect.Type, seen ma
 		wrong()
 	}
 }
+
+// Canonical jobs share the defaults that depend on the type, so nothing may fill them in or take a value for absent.
+func TestSharedDefaultsStayAsTheyAre(t *testing.T) {
+	for _, b := range []*block{restartBlock, rescheduleBlock, updateBlock, migrateBlock} {
+		if len(b.fills) > 0 {
+			t.Errorf("a default in the table %s would be written into those that jobs share", b.name)
+		}
+		for _, f := range b.fields {
+			if f.kind > kindDuration {
+				t.Errorf("%s in the table %s is no plain value", f.json, b.name)
+			}
+		}
+	}
+	shared := []tree{updateDefaults, migrateDefaults}
+	for _, byType := range []map[string]tree{restartDefaults, rescheduleDefaults} {
+		for _, defaults := range byType {
+			shared = append(shared, defaults)
+		}
+	}
+	for _, defaults := range shared {
+		for name, v := range defaults {
+			if v == "" {
+				t.Errorf("the default of %s is an empty string", name)
+			}
+		}
+	}
+}
