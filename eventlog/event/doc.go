@@ -2,9 +2,9 @@
 // stand in the log, the entities those facts speak of, and the codec that turns
 // a fact into a record and back.
 //
-// The promise of this package: a record that was ever written by a released
-// format decodes to the same value in every later version. Until the format
-// constant leaves zero (see [Format]) that promise is not yet made.
+// The promise of this package: a record that was ever written in format 1 (see
+// [Format]) decodes to the same value in every later version. testdata/golden at
+// the top of the project holds one of each kind, and only ever grows.
 //
 // Events are facts and are named in the past tense; requests ("commands") live
 // in package commands and never share a type with facts. Behaviour lives with

@@ -10,9 +10,11 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-// Format is the version of the record header. Zero carries no promise: a log
-// written by it may not be readable by the next version.
-const Format = 0
+// Format is the version of the record header and of what the kinds say. Every
+// later version reads it: testdata/golden and testdata/histories at the top of the
+// project hold what was written, and tests read it for ever. (Format 0, of the time
+// before, carried no promise and is not read any more.)
+const Format = 1
 
 // CallerKind is what sort of caller a command came from.
 type CallerKind uint8

@@ -155,7 +155,7 @@ func TestRecordRefusals(t *testing.T) {
 		damage func([]byte) []byte
 		want   string
 	}{
-		{"another format", change(0, 9), "header format 9, this version reads format 0"},
+		{"another format", change(0, 9), "header format 9, this version reads format 1"},
 		{"unknown kind", change(1, 0x7f), "unknown kind"},
 		{"newer kind version", change(3, 2), "has version 2 of JobStopped, this version reads 0"},
 		{"unknown flags", change(4, 0xff), "unknown flags"},
@@ -241,8 +241,7 @@ func mustEncode(t testing.TB, r *Record) []byte {
 	return data
 }
 
-// The layout of the header, byte by byte. Format 0 carries no promise, so this
-// file may change (-rewrite); from format 1 on it may only grow.
+// The layout of the header, byte by byte. The file may only grow.
 func TestRecordLayout(t *testing.T) {
 	datadriven.RunTest(t, "testdata/record_layout.txt", func(t *testing.T, d *datadriven.TestData) string {
 		r := sampleRecord()

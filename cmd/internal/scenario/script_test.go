@@ -83,6 +83,13 @@ func (c *cluster) verb(d *datadriven.TestData) (string, error) {
 		}
 	case "node":
 		return "", c.addNode(d.CmdArgs[0].Key, d)
+	case "change":
+		n := c.nodes[d.CmdArgs[0].Key]
+		info := *c.state.Node(n.id).Info
+		resources := *info.NodeResources
+		resources.Cpu.CpuShares = int64(intArg(d, "cpu", int(resources.Cpu.CpuShares)))
+		info.NodeResources = &resources
+		return "", c.join(n, &info)
 	case "submit":
 		return "", c.submit(d)
 	case "stop":
