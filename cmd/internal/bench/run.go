@@ -163,11 +163,7 @@ func (r *run) startServer(ctx context.Context) (err error) {
 		r.server, err = remote(ctx, r.cfg.API)
 		return err
 	}
-	schedulers := r.cfg.Schedulers
-	if schedulers == 0 {
-		schedulers = runtime.NumCPU()
-	}
-	if r.server, err = newChild(r.cfg.Program, r.dir, schedulers, r.shape.quick); err != nil {
+	if r.server, err = newChild(r.cfg.Program, r.dir, r.cfg.Schedulers, r.shape.quick); err != nil {
 		return err
 	}
 	r.show.phase("start the server", nil)

@@ -39,7 +39,10 @@ func newChild(program, dir string, schedulers int, quick bool) (*server, error) 
 	if err != nil {
 		return nil, err
 	}
-	heartbeats := ""
+	workers, heartbeats := "", ""
+	if schedulers > 0 {
+		workers = fmt.Sprintf("  num_schedulers   = %d\n", schedulers)
+	}
 	if quick {
 		heartbeats = "  min_heartbeat_ttl = \"1s\"\n  heartbeat_grace = \"2s\"\n"
 	}
@@ -66,9 +69,8 @@ advertise {
 server {
   enabled          = true
   bootstrap_expect = 1
-  num_schedulers   = %d
-%s}
-`, s.dataDir(), filepath.Join(dir, "server.log"), ports[0], ports[1], ports[2], ports[3], schedulers, heartbeats)
+%s%s}
+`, s.dataDir(), filepath.Join(dir, "server.log"), ports[0], ports[1], ports[2], ports[3], workers, heartbeats)
 	file := filepath.Join(dir, "server.hcl")
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		return nil, err

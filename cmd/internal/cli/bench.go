@@ -27,7 +27,7 @@ func benchSpec() spec {
 			fs.DurationVar(&cfg.Duration, "duration", 0, "Go on for this `time`, in shapes batch-churn and watch.")
 			fs.StringVar(&cfg.API.Address, "address", "", "Load the servers at this `addr` instead of starting one. The jobs are purged at the end; the simulated\nnodes go silent and are declared down. CPU, memory, disk and restarts are not measured.")
 			fs.StringVar(&cfg.API.Token, "token", "", "The secret `id` of an ACL token for -address.")
-			fs.IntVar(&cfg.Schedulers, "schedulers", 0, "Run `n` scheduler workers in the server. Default = one per core.")
+			fs.IntVar(&cfg.Schedulers, "schedulers", 0, "Run `n` scheduler workers in the server. Default = the server's own choice.")
 			fs.StringVar(&cfg.DataDir, "data-dir", "", "Keep the server's data below this `directory`, whose disk is measured along. Default = the system's\ndirectory for temporary files.")
 			fs.BoolVar(&cfg.Keep, "keep", false, "Do not remove the server's data at the end.")
 			fs.BoolVar(&cfg.NoRestart, "no-restart", false, "Do not kill and restart the loaded server.")
