@@ -24,7 +24,7 @@ type Config struct {
 	// API is a server that runs already; an empty address starts one.
 	API        apiclient.Config
 	Program    string // that serves as `PROGRAM agent`
-	Schedulers int    // of the server that is started; 0 = one per core
+	Schedulers int    // of the server that is started; 0 = its own choice
 	DataDir    string // below which it keeps its data; empty = the system's temporary directory
 	Keep       bool   // do not remove that at the end
 	NoRestart  bool   // do not measure restarts
