@@ -21,9 +21,9 @@ const (
 	batchCommandsMax = 4096
 
 	// passPlansMax is how many commands that came with a plan or later may be
-	// decided before it: enough that a burst of registrations or reports does not
-	// wait for plans, which take milliseconds each, and few enough that plans go on
-	// under any load.
+	// decided before it. A worker hands over one plan at a time and waits for it,
+	// so between two plans there is time for others anyway; were more to pass,
+	// jobs would be registered faster than they are placed.
 	passPlansMax = 4
 
 	// showEvery is after how many commands of a long batch a worker that waits

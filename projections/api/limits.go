@@ -28,9 +28,9 @@ const (
 
 	// readersTogether is how many of those who wait for a change are woken at a
 	// time, and readersPause how long the next ones wait: a thousand of them are
-	// answered within some 50 ms, and a placement passes them all on its way to
-	// its node.
-	readersTogether = 40
+	// answered within a quarter of a second, about as fast as two cores can, and a
+	// placement passes them all on its way to its node.
+	readersTogether = 8
 	readersPause    = 2 * time.Millisecond
 
 	// ordersNotedMax is how many touched allocations are noted for a stream of
