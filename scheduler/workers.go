@@ -150,27 +150,6 @@ func (w *worker) work(ctx context.Context, jobs *busyJobs) {
 	}
 }
 
-// follow signals on the channel that there is a newer snapshot than at the call. A
-// signal stands for all snapshots up to the moment when it is received.
-func follow(ctx context.Context, source Source, running *sync.WaitGroup) <-chan struct{} {
-	wake := make(chan struct{}, 1)
-	seen := source.Snapshot().Index()
-	running.Go(func() {
-		for {
-			s, err := source.Await(ctx, seen)
-			if err != nil {
-				return
-			}
-			seen = s.Index()
-			select {
-			case wake <- struct{}{}:
-			default:
-			}
-		}
-	})
-	return wake
-}
-
 // worker runs one evaluation at a time.
 type worker struct {
 	*Workers
