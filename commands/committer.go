@@ -115,12 +115,15 @@ type Committer struct {
 	tip   *Tip
 	queue chan *waiting
 	plans chan *waiting // apart from queue, so that nobody has to wait for many of them; see pick
+	jobs  chan *waiting // of those who ask for evaluations, apart so that they can be held back; see jobsNow
 	ended chan struct{} // closed when Run has answered everything and returned
 
 	// The rest belongs to the goroutine of Run.
 	state      *projections.State // the committed head, while leading
 	carried    *waiting           // taken off a queue, but it did not fit into the last append
 	passed     int                // commands taken off queue while plans waited
+	holding    bool               // jobs are held back
+	lastTaken  time.Time          // when the last plan or job was taken off its queue
 	shown      uint64             // index of the newest state that the tip has
 	owed       bool               // somebody waits for a newer one
 	complained time.Time          // when it was last said why nothing can be committed; zero in an epoch that opened since
@@ -144,6 +147,7 @@ func NewCommitter(cfg CommitterConfig) *Committer {
 	return &Committer{
 		cfg: cfg, tip: newTip(cfg.Store), ended: make(chan struct{}),
 		queue: make(chan *waiting, queueCommandsMax), plans: make(chan *waiting, queueCommandsMax),
+		jobs: make(chan *waiting, queueCommandsMax),
 	}
 }
 
@@ -157,7 +161,7 @@ func (c *Committer) Do(ctx context.Context, cmd Command) (Result, error) {
 	if cmd.ID.IsZero() {
 		panic("command without an ID")
 	}
-	a, err := c.await(ctx, c.queue, &waiting{cmd: &cmd, answer: make(chan answer, 1)})
+	a, err := c.await(ctx, c.queueOf(&cmd), &waiting{cmd: &cmd, answer: make(chan answer, 1)})
 	if err != nil {
 		return Result{}, err
 	}
@@ -186,6 +190,15 @@ func (c *Committer) Propose(ctx context.Context, cmd Command) (Result, error) {
 		return Result{}, err
 	}
 	return a.result, a.err
+}
+
+// queueOf is where a command waits to be decided, unless it is a proposal.
+func (c *Committer) queueOf(cmd *Command) chan *waiting {
+	switch cmd.Body.(type) {
+	case SubmitJob, EvaluateJob:
+		return c.jobs
+	}
+	return c.queue
 }
 
 // await puts a command into a queue and waits for its answer.
@@ -268,6 +281,8 @@ func (c *Committer) drain(err error) {
 		case w := <-c.queue:
 			w.reply(Result{}, err)
 		case w := <-c.plans:
+			w.reply(Result{}, err)
+		case w := <-c.jobs:
 			w.reply(Result{}, err)
 		default:
 			return
@@ -522,7 +537,7 @@ func (c *Committer) next(ctx context.Context, flying *flight, b *batch) *waiting
 		c.carried = nil
 		return w
 	}
-	if w := c.pick(); w != nil {
+	if w := c.pick(b); w != nil {
 		if b.commands%showEvery == 0 {
 			c.showIfWanted(b)
 		}
@@ -544,11 +559,19 @@ func (c *Committer) next(ctx context.Context, flying *flight, b *batch) *waiting
 		} else if !leads {
 			return nil
 		}
+		var later <-chan time.Time
+		jobs, wait := c.jobsNow(b)
+		if wait > 0 {
+			later = time.After(wait)
+		}
 		select {
 		case w := <-c.queue:
 			return w
+		case w := <-jobs:
+			return c.tookJob(w)
 		case w := <-c.plans:
-			return w
+			return c.tookPlan(w)
+		case <-later:
 		case <-c.tip.wanted:
 			c.owed = true
 			c.showIfWanted(b)
@@ -563,30 +586,71 @@ func (c *Committer) next(ctx context.Context, flying *flight, b *batch) *waiting
 
 // pick takes a command off the queues if one waits there. Plans are large: many
 // of them waiting hold up nobody else, and many others hold up a plan only so far.
-func (c *Committer) pick() *waiting {
+func (c *Committer) pick(b *batch) *waiting {
 	if len(c.plans) == 0 {
 		c.passed = 0
 	}
+	jobs, _ := c.jobsNow(b)
 	if c.passed < passPlansMax {
 		select {
 		case w := <-c.queue:
 			c.passed++
 			return w
+		case w := <-jobs:
+			c.passed++
+			return c.tookJob(w)
 		default:
 		}
 	}
 	select {
 	case w := <-c.plans:
-		c.passed = 0
-		return w
+		return c.tookPlan(w)
 	default:
 	}
 	select {
 	case w := <-c.queue:
 		return w
+	case w := <-jobs:
+		return c.tookJob(w)
 	default:
 		return nil
 	}
+}
+
+// jobsNow is the queue of those who ask for evaluations if one may be taken off
+// it, else the time to wait for that.
+//
+// To acknowledge a job is less work than to place it. Were all that come
+// acknowledged at once, a burst would have the workers further and further
+// behind, and the last job wait for seconds where now its client does. So from
+// backlogMax evaluations on, jobs are held back until half of that is left; in
+// turns as long as these, since many jobs in one append cost less than many
+// appends. A worker that has a long decision to make keeps nobody waiting for longer than
+// jobPatience.
+func (c *Committer) jobsNow(b *batch) (jobs chan *waiting, wait time.Duration) {
+	switch pending := b.state().PendingCount(); {
+	case pending >= backlogMax:
+		c.holding = true
+	case pending <= backlogMax/2:
+		c.holding = false
+	}
+	if !c.holding {
+		return c.jobs, 0
+	}
+	if wait = jobPatience - c.cfg.Now().Sub(c.lastTaken); wait > 0 {
+		return nil, wait
+	}
+	return c.jobs, 0
+}
+
+func (c *Committer) tookJob(w *waiting) *waiting {
+	c.lastTaken = c.cfg.Now()
+	return w
+}
+
+func (c *Committer) tookPlan(w *waiting) *waiting {
+	c.passed, c.lastTaken = 0, c.cfg.Now()
+	return w
 }
 
 // show lets the workers go on with what is decided, whether or not somebody
@@ -656,7 +720,7 @@ func (c *Committer) failed(ctx context.Context, f *flight) {
 func (c *Committer) requeue(b *batch) {
 	for _, a := range b.answers {
 		select {
-		case c.queue <- a.waiting:
+		case c.queueOf(a.waiting.cmd) <- a.waiting:
 		default:
 			a.waiting.reply(Result{}, ErrBusy)
 		}

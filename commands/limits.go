@@ -30,6 +30,13 @@ const (
 	// for something to do is shown what there is.
 	showEvery = 64
 
+	// backlogMax is how many evaluations may wait for a worker before jobs are
+	// held back: a fraction of a second of work for a busy server.
+	backlogMax = 512
+
+	// jobPatience is how long a job that is held back waits for a plan to come.
+	jobPatience = 10 * time.Millisecond
+
 	// queueCommandsMax bounds the commands that wait; one more is told "busy"
 	// at once instead of waiting beyond its deadline.
 	queueCommandsMax = 16384

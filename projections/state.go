@@ -234,6 +234,9 @@ func (s *State) EvaluationsOf(job event.JobKey) iter.Seq[*event.Evaluation] {
 // priority first, then first come.
 func (s *State) PendingEvaluations() iter.Seq[*event.Evaluation] { return s.pending.all() }
 
+// PendingCount is how many evaluations wait for a worker.
+func (s *State) PendingCount() int { return s.pending.len() }
+
 // BlockedEvaluation is the evaluation of the job that waits for capacity; nil
 // when there is none. A job has at most one.
 func (s *State) BlockedEvaluation(job event.JobKey) *event.Evaluation {

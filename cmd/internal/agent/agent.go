@@ -99,6 +99,7 @@ func open(cfg agentconfig.Config, logger *slog.Logger) (_ *agent, err error) {
 	}
 	servers := cfg.Client.Servers
 	if cfg.Server.Enabled {
+		tune()
 		if a.facts.server, err = openServer(cfg, Version, logger, a.facts); err != nil {
 			return nil, err
 		}
