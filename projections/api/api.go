@@ -59,6 +59,7 @@ func (c *Config) validate() error {
 type API struct {
 	cfg     Config
 	bell    bell
+	news    newsDesk
 	barrier sharedBarrier
 	turn    chan struct{} // held by the stream of orders that is making its message
 }

@@ -7,6 +7,14 @@ const (
 	// nothing happens; clients of the field expect it.
 	topicHeartbeat = 30 * time.Second
 
+	// newsEventsMax is how many events of the last commits are kept, shown and
+	// encoded, for subscribers of the event stream who come a little later: some
+	// kilobytes each.
+	newsEventsMax = 4096
+
+	// linesTogether is after how many bytes the lines for a subscriber are sent.
+	linesTogether = 64 << 10
+
 	// logHeartbeat is the same for a followed audit log.
 	logHeartbeat = 10 * time.Second
 

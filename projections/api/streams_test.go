@@ -20,9 +20,9 @@ import (
 )
 
 // story tells an event stream: one line per line, topics and types.
-func story(line topicLine) string {
+func story(line *commandNews, filter *topicFilter) string {
 	var parts []string
-	for _, e := range line.Events {
+	for e := range line.wanted(filter) {
 		parts = append(parts, fmt.Sprintf("%s %s %s", e.Topic, e.Type, strings.TrimPrefix(e.Key, "0000")))
 	}
 	return strings.Join(parts, "; ")
@@ -34,8 +34,11 @@ func TestTopicsOfTheTown(t *testing.T) {
 	commits, _ := c.store.CommitsAfter(0)
 	var told []string
 	for _, commit := range commits {
-		for _, line := range topicLines(commit, all, 0) {
-			told = append(told, story(line))
+		news := newNews(commit)
+		for i := range news.commands {
+			if line := story(&news.commands[i], all); line != "" {
+				told = append(told, line)
+			}
 		}
 	}
 	short := func(id event.ID) string { return strings.TrimPrefix(id.String(), "0000") }

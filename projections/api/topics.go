@@ -10,26 +10,8 @@ import (
 	"time"
 
 	"drover/eventlog/event"
-	"drover/projections"
 	"drover/projections/rest"
 )
-
-// topicLine is one line of the event stream: what one command did.
-type topicLine struct {
-	Index  uint64
-	Events []topicEvent
-}
-
-// topicEvent is one object that changed, as it was after the commit.
-type topicEvent struct {
-	Topic      string
-	Type       string // the operation that changed it
-	Key        string
-	Namespace  string
-	FilterKeys []string
-	Index      uint64
-	Payload    any
-}
 
 // Topics of the event stream that this version has objects for.
 const (
@@ -87,18 +69,17 @@ func (f *topicFilter) wantsTopic(topic, namespace string) bool {
 	return f.topics == nil || f.topics[topic] != nil || f.topics["*"] != nil
 }
 
-// wantsJob reports whether some event of a job's evaluations or allocations may
-// be wanted.
-func (f *topicFilter) wantsJob(topic string, job event.JobKey) bool {
-	if !f.wantsTopic(topic, job.Namespace) {
+// wantsPart reports whether some event of a part may be wanted.
+func (f *topicFilter) wantsPart(p *newsPart) bool {
+	if !f.wantsTopic(p.topic, p.job.Namespace) {
 		return false
 	}
-	if f.topics == nil {
+	if f.topics == nil || p.job == (event.JobKey{}) {
 		return true
 	}
-	for _, keys := range [][]string{f.topics[topic], f.topics["*"]} {
+	for _, keys := range [][]string{f.topics[p.topic], f.topics["*"]} {
 		for _, key := range keys {
-			if _, err := event.ParseID(key); key == "*" || key == job.ID || err == nil {
+			if _, err := event.ParseID(key); key == "*" || key == p.job.ID || err == nil {
 				return true
 			}
 		}
@@ -149,15 +130,19 @@ func (a *API) topics(w http.ResponseWriter, r *http.Request) error {
 	}
 	bell, silence := a.bell.listen(filter.matters()...)
 	defer silence()
+	defer a.news.subscribe()()
 	for {
 		commits, _ := a.cfg.Store.CommitsAfter(after)
+		out.buf.Reset()
 		for _, c := range commits {
-			for _, line := range topicLines(c, &filter, k.Index) {
-				if out.write(line) != nil {
-					return nil // the subscriber is gone
-				}
+			a.news.of(c).tell(&out.buf, &filter, k.Index)
+			if out.buf.Len() >= linesTogether && out.send() != nil {
+				return nil // the subscriber is gone
 			}
 			after = c.Last()
+		}
+		if out.buf.Len() > 0 && out.send() != nil {
+			return nil
 		}
 		select {
 		case <-bell.rung:
@@ -169,160 +154,6 @@ func (a *API) topics(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 	}
-}
-
-// topicLines makes the lines of one commit: one for each command that changed
-// something the filter wants, from the index first on.
-func topicLines(c projections.Commit, filter *topicFilter, first uint64) []topicLine {
-	var lines []topicLine
-	for records := c.Records; len(records) > 0; {
-		n := 1
-		for n < len(records) && !records[n-1].Last {
-			n++
-		}
-		command := records[:n]
-		records = records[n:]
-		line := topicLine{Index: command[n-1].Index}
-		if line.Index < first && line.Index != c.Last() {
-			continue
-		}
-		line.Events = topicEvents(c.State, command, filter)
-		for i := range line.Events {
-			line.Events[i].Index = line.Index
-		}
-		if len(line.Events) > 0 {
-			lines = append(lines, line)
-		}
-	}
-	return lines
-}
-
-// topicEvents shows what one command changed, as far as the filter wants it.
-func topicEvents(s *projections.State, command []*event.Record, filter *topicFilter) []topicEvent {
-	var list []topicEvent
-	operation := operationOf(command)
-	// Most events are not wanted, and payloads are large: they are made last.
-	add := func(e topicEvent, payload func() map[string]any) {
-		if e.FilterKeys == nil {
-			e.FilterKeys = []string{}
-		}
-		if filter.wants(&e) {
-			e.Payload = payload()
-			list = append(list, e)
-		}
-	}
-	evaluation := func(id event.ID) {
-		if e := s.Evaluation(id); e != nil && filter.wantsJob(topicEvaluation, e.Job()) {
-			add(topicEvent{Topic: topicEvaluation, Type: operation, Key: id.String(), Namespace: e.Namespace, FilterKeys: []string{e.JobID}},
-				func() map[string]any { return map[string]any{"Evaluation": NewEvaluation(s, e, false)} })
-		}
-	}
-	allocation := func(id event.ID, operation string) {
-		if a := s.Allocation(id); a != nil && filter.wantsJob(topicAllocation, a.Job) {
-			add(topicEvent{Topic: topicAllocation, Type: operation, Key: id.String(), Namespace: a.Job.Namespace, FilterKeys: []string{a.Job.ID}},
-				func() map[string]any { return map[string]any{"Allocation": NewAllocation(s, a, false)} })
-		}
-	}
-	node := func(id event.ID, operation string) {
-		if n := s.Node(id); n != nil && filter.wantsTopic(topicNode, "") {
-			add(topicEvent{Topic: topicNode, Type: operation, Key: id.String()},
-				func() map[string]any { return map[string]any{"Node": NewNode(n)} })
-		}
-	}
-	job := func(key event.JobKey, payload func() map[string]any) {
-		add(topicEvent{Topic: topicJob, Type: operation, Key: key.ID, Namespace: key.Namespace}, payload)
-	}
-	for _, r := range command {
-		switch e := r.Event.(type) {
-		case *event.JobSubmitted:
-			job(event.JobKey{Namespace: e.Namespace, ID: e.JobID}, func() map[string]any {
-				return map[string]any{"Job": submittedJob(s, e)}
-			})
-		case *event.JobStopped:
-			key := event.JobKey{Namespace: e.Namespace, ID: e.JobID}
-			job(key, func() map[string]any {
-				shown := &event.Job{ID: e.JobID, Namespace: e.Namespace, Stop: true, Status: "dead", Version: e.Version, SubmitTime: e.SubmitTime, ModifyIndex: r.Index}
-				if j := s.Job(key); j != nil {
-					shown = NewJob(j)
-				}
-				return map[string]any{"Deleted": e.Purge, "Job": shown}
-			})
-		case *event.EvaluationCreated:
-			evaluation(e.Evaluation.ID)
-		case *event.EvaluationUnblocked:
-			evaluation(e.EvalID)
-		case *event.EvaluationEnded:
-			evaluation(e.EvalID)
-		case *event.PlanCommitted:
-			if filter.wantsJob(topicAllocation, event.JobKey{Namespace: e.Namespace, ID: e.JobID}) {
-				for _, stop := range e.Stops {
-					allocation(stop.ID, operation)
-				}
-				for _, id := range e.InPlace {
-					allocation(id, operation)
-				}
-				for _, g := range e.Groups {
-					for _, p := range g.Placements {
-						allocation(event.AllocationID(e.EvalID, e.Basis, p.Ordinal), operation)
-					}
-				}
-			}
-			evaluation(e.EvalID)
-		case *event.NodeRegistered:
-			node(e.NodeID, "NodeRegistration")
-		case *event.NodeChanged:
-			if command[0] == r { // else its registration shows it already
-				node(e.NodeID, "NodeRegistration")
-			}
-		case *event.NodeStatusChanged:
-			node(e.NodeID, "NodeStreamEvent")
-		case *event.AllocationsReported:
-			if filter.wantsTopic(topicAllocation, "") {
-				for i := range e.Deltas {
-					allocation(e.Deltas[i].ID, "AllocationUpdated")
-				}
-			}
-		}
-	}
-	return list
-}
-
-// submittedJob shows the version that was submitted, even when the commit holds
-// a later one already.
-func submittedJob(s *projections.State, e *event.JobSubmitted) *event.Job {
-	if j := s.Job(event.JobKey{Namespace: e.Namespace, ID: e.JobID}); j != nil {
-		if j.Version == e.Version {
-			return NewJob(j)
-		}
-		for i := range j.Older {
-			if j.Older[i].Version == e.Version {
-				return oldJob(j, &j.Older[i])
-			}
-		}
-	}
-	job := &event.Job{ID: e.JobID, Namespace: e.Namespace}
-	if spec := s.Spec(e.Spec); spec != nil {
-		copied := *spec.Job
-		job = &copied
-	}
-	job.Version, job.SubmitTime, job.Status = e.Version, e.SubmitTime, "dead"
-	return job
-}
-
-// operationOf names what a command did, for the objects that it changed on the
-// way: registering a job creates an evaluation "by JobRegistered".
-func operationOf(command []*event.Record) string {
-	for _, r := range command {
-		switch r.Event.(type) {
-		case *event.JobSubmitted:
-			return "JobRegistered"
-		case *event.JobStopped:
-			return "JobDeregistered"
-		case *event.PlanCommitted:
-			return "PlanResult"
-		}
-	}
-	return "EvaluationUpdated"
 }
 
 // lines writes a stream of JSON lines.
@@ -359,7 +190,14 @@ func (l *lines) write(value any) error {
 	if err := l.encoder.Encode(value); err != nil {
 		panic("encode a line of a stream: " + err.Error())
 	}
-	return sendAll(l.w, l.control, l.buf.Bytes())
+	return l.send()
+}
+
+// send sends the lines that are in the buffer.
+func (l *lines) send() error {
+	err := sendAll(l.w, l.control, l.buf.Bytes())
+	l.buf.Reset()
+	return err
 }
 
 // sendAll writes and flushes within writeTimeout.
