@@ -86,7 +86,7 @@ func (a *API) nodeOrders(w http.ResponseWriter, r *http.Request) error {
 	if err := out.send(frame(state, stream.whole(state))); err != nil {
 		return nil // the agent is gone
 	}
-	heartbeat := time.NewTimer(ordersHeartbeat)
+	heartbeat := time.NewTimer(nextHeartbeat())
 	defer heartbeat.Stop()
 	for {
 		select {
@@ -125,8 +125,16 @@ func (a *API) nodeOrders(w http.ResponseWriter, r *http.Request) error {
 		case <-ctx.Done():
 			return nil
 		}
-		heartbeat.Reset(ordersHeartbeat)
+		heartbeat.Reset(nextHeartbeat())
 	}
+}
+
+// nextHeartbeat is the time to the next heartbeat of a stream. Thousands of
+// them are idle most of the time, and to wake up costs more than to say so; so
+// those whose time comes about now go together.
+func nextHeartbeat() time.Duration {
+	now := time.Now()
+	return now.Add(ordersHeartbeat).Truncate(heartbeatsTogether).Sub(now)
 }
 
 // frame is one message of the stream: its length in four bytes, then its CBOR.
