@@ -17,7 +17,7 @@ import (
 
 // TestMain is the server, too: the bench starts its own executable as `agent`.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "agent" {
+	if len(os.Args) > 1 && (os.Args[1] == "agent" || os.Args[1] == "bench") {
 		program := cli.Program{
 			Version: "0.0.0-test", Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ(), Now: time.Now, Zone: time.UTC,
 			RunAgent: func(ctx context.Context, cfg agentconfig.Config, ui hcli.Ui) int { return agent.Run(ctx, cfg, ui) },

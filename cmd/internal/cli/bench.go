@@ -52,6 +52,12 @@ func benchSpec() spec {
 				if wrong != nil {
 					return in.usage("%s", wrong)
 				}
+				if args[0] == bench.ReaderShape {
+					if err := bench.Read(in.p.Stdin, in.p.Stdout); err != nil {
+						return in.fail("Error reading the API: %s", err)
+					}
+					return 0
+				}
 				cfg.Shape = args[0]
 				return in.bench(cfg)
 			}
