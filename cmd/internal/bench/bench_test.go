@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,6 +62,34 @@ func TestShapes(t *testing.T) {
 			left, err := os.ReadDir(cfg.DataDir)
 			if err != nil || len(left) > 0 {
 				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}
+
+// TestManyWorkersLoseLittle: workers that decide at the same time do not lose their
+// plans to one another, though all of them like the same nodes best.
+func TestManyWorkersLoseLittle(t *testing.T) {
+	for _, workers := range []int{2, 4} {
+		t.Run(fmt.Sprint(workers), func(t *testing.T) {
+			cfg := config(t, "c1m")
+			cfg.Scale, cfg.Schedulers, cfg.NoRestart = bench.Scale{Nodes: 200, Jobs: 200, Count: 20}, workers, true
+			var out strings.Builder
+			cfg.Stdout, cfg.JSON = &out, true
+			if err := bench.Run(t.Context(), cfg); err != nil {
+				t.Fatal(err)
+			}
+			var result struct {
+				Plans struct {
+					Committed int `json:"committed"`
+					CutDown   int `json:"cut_down"`
+				} `json:"plans"`
+			}
+			if err := json.Unmarshal([]byte(out.String()), &result); err != nil {
+				t.Fatal(err)
+			}
+			if p := result.Plans; p.Committed < 200 || 50*p.CutDown > p.Committed {
+				t.Errorf("%d of %d plans were cut down", p.CutDown, p.Committed)
 			}
 		})
 	}
