@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"drover/eventlog/event"
+	"drover/executor/driver"
 )
 
 // taskDirs are the directories of one task, as it sees them.
@@ -33,6 +34,14 @@ func dirsOf(allocDir string, id event.ID, task string) taskDirs {
 		local: filepath.Join(own, "local"), secrets: filepath.Join(own, "secrets"),
 		private: filepath.Join(own, "private"), tmp: filepath.Join(own, "tmp"),
 	}
+}
+
+// seenIn are the paths that a task is told.
+func (d taskDirs) seenIn(fs driver.Isolation) taskDirs {
+	if fs != driver.IsolationNone {
+		d.shared, d.local, d.secrets = driver.SharedMount, driver.LocalMount, driver.SecretsMount
+	}
+	return d
 }
 
 // sharedDirName is the directory that all tasks of an allocation share.

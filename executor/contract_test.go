@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"fmt"
 	"strconv"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 	"drover/executor/driver/drivertest"
 	"drover/executor/fakedriver"
 	"drover/executor/rawexec"
+	"drover/executor/shim/proctree"
 )
 
 func TestRawExecContract(t *testing.T) {
@@ -19,7 +21,20 @@ func TestRawExecContract(t *testing.T) {
 		Forever:  map[string]any{"command": "sleep", "args": []any{"1000"}},
 		Stubborn: sh("trap '' TERM; echo ready; exec sleep 1000"),
 		Ends:     func(code int) map[string]any { return sh("exit " + strconv.Itoa(code)) },
-		Invalid:  map[string]any{"command": "sleep", "no_such_option": true},
+		Says: func(stdout, stderr string) map[string]any {
+			return map[string]any{"command": "/bin/sh", "args": []any{"-c", `printf "$0"; printf "$1" >&2`, stdout, stderr}}
+		},
+		Invalid: map[string]any{"command": "sleep", "no_such_option": true},
+		Missing: map[string]any{"command": "no-such-program"},
+		Left: func(t *driver.Task) []string {
+			var left []string
+			for _, p := range proctree.All() {
+				if !p.Zombie && proctree.HasEnv(p.PID, "NOMAD_ALLOC_ID="+t.AllocID.String()) {
+					left = append(left, fmt.Sprintf("process %d", p.PID))
+				}
+			}
+			return left
+		},
 	})
 }
 
@@ -30,6 +45,10 @@ func TestFakeDriverContract(t *testing.T) {
 		Forever:  map[string]any{},
 		Stubborn: map[string]any{"ignore_kill": true, "stdout_string": "ready"},
 		Ends:     func(code int) map[string]any { return map[string]any{"run_for": "0s", "exit_code": code} },
-		Invalid:  map[string]any{"no_such_option": true},
+		Says: func(stdout, stderr string) map[string]any {
+			return map[string]any{"run_for": "0s", "stdout_string": stdout, "stderr_string": stderr}
+		},
+		Invalid: map[string]any{"no_such_option": true},
+		Missing: map[string]any{"start_error": "no such program"},
 	})
 }

@@ -437,7 +437,8 @@ func (r *runner) bareTask(name string, start uint64) *driver.Task {
 	dirs := dirsOf(r.env.cfg.AllocDir, r.id, name)
 	return &driver.Task{
 		ID: fmt.Sprintf("%s/%s/%08x", r.id, name, start), AllocID: r.id, Name: name,
-		StateDir: r.startDir(name, start), TaskDir: dirs.task, LocalDir: dirs.local, LogDir: dirs.logs,
+		StateDir: r.startDir(name, start), TaskDir: dirs.task, LocalDir: dirs.local, SecretsDir: dirs.secrets,
+		SharedDir: dirs.shared, LogDir: dirs.logs,
 	}
 }
 
@@ -458,9 +459,14 @@ func (r *runner) task(name string, start uint64) (*driver.Task, driver.Driver, e
 	if err := writePayload(dirs, job, t); err != nil {
 		return nil, nil, err
 	}
+	fs := d.Capabilities().FS
+	hostEnv := r.env.hostEnv
+	if fs == driver.IsolationImage {
+		hostEnv = nil
+	}
 	env := buildTaskEnv(envInput{
-		node: r.env.node, region: r.env.cfg.Region, order: &order, job: job, group: group, task: t, dirs: dirs,
-		hostEnv: r.env.hostEnv, deny: r.env.cfg.EnvDenylist,
+		node: r.env.node, region: r.env.cfg.Region, order: &order, job: job, group: group, task: t, dirs: dirs.seenIn(fs),
+		hostEnv: hostEnv, deny: r.env.cfg.EnvDenylist,
 	})
 	config, err := evaluateConfig(t.Config, env)
 	if err != nil {
@@ -470,7 +476,11 @@ func (r *runner) task(name string, start uint64) (*driver.Task, driver.Driver, e
 	ready.Config, ready.Env, ready.User = config, env.vars, env.interpolate(t.User)
 	ready.LogBytesMax, ready.LogFilesMax = int64(t.LogConfig.MaxFileSizeMB)<<20, t.LogConfig.MaxFiles
 	ready.LogsDisabled = t.LogConfig.Disabled
-	ready.CPUMHz, ready.MemoryMB = int64(t.Resources.CPU), int64(t.Resources.MemoryMB)
+	ready.CPUMHz, ready.MemoryMB, ready.MemoryMaxMB = int64(t.Resources.CPU), int64(t.Resources.MemoryMB), int64(t.Resources.MemoryMaxMB)
+	for _, p := range order.Ports {
+		ready.Ports = append(ready.Ports, driver.Port{Label: p.Label, HostIP: addressOf(r.env.node, p.HostNetwork), Host: p.Value, To: p.To})
+	}
+	ready.Event = func(message string) { r.send(obsDriverMessage{Task: name, Start: start, Message: message}) }
 	if ready.User != "" {
 		if err := giveTo(ready.User, dirs.secrets); err != nil {
 			return nil, nil, driver.Unrecoverable{Err: err}

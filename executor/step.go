@@ -214,6 +214,12 @@ type (
 		Start  uint64
 		Reason string
 	}
+	// obsDriverMessage is a line of the driver's for the task's history.
+	obsDriverMessage struct {
+		Task    string
+		Start   uint64
+		Message string
+	}
 	obsTimer struct {
 		Task  string
 		Start uint64
@@ -317,6 +323,10 @@ func (s *allocState) step(r *allocRules, o observation) []action {
 	case obsNotRestored:
 		if t := st.current(what.Task, what.Start); t != nil && t.Phase != phaseDead {
 			st.notRestored(t, what.Reason)
+		}
+	case obsDriverMessage:
+		if t := st.current(what.Task, what.Start); t != nil && t.Phase != phaseDead {
+			st.emit(t, event.TaskDriverMessage, map[string]string{event.DetailMessage: what.Message})
 		}
 	case obsTimer:
 		if t := st.current(what.Task, what.Start); t != nil {

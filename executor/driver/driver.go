@@ -43,6 +43,8 @@ type Driver interface {
 	Name() string
 	// Fingerprint says whether the driver can be used now, and node attributes. It must answer within milliseconds.
 	Fingerprint(ctx context.Context) event.DriverInfo
+	// Capabilities are what the agent must know to make a task ready for the driver. They never change.
+	Capabilities() Capabilities
 	// KillSignal is the signal that asks a task to end when its job names none.
 	KillSignal() string
 	// Start runs the task. When it returns without error the task's program has begun.
@@ -50,6 +52,30 @@ type Driver interface {
 	// Recover finds a start of an earlier agent, running or ended. handle is what Running.Handle gave, or nil if the agent
 	// died too early. Of t only ID, AllocID, Name and the directories need to be set. [ErrNotFound] when there is nothing.
 	Recover(ctx context.Context, t *Task, handle []byte) (Running, error)
+}
+
+// Isolation is what a task sees of the machine's file system.
+type Isolation uint8
+
+// What a task sees.
+const (
+	IsolationNone   Isolation = iota // the machine's own paths
+	IsolationChroot                  // a root of its own, made from the machine's files
+	IsolationImage                   // a root of its own that has nothing to do with the machine
+)
+
+// Paths of a task's directories where it has a root of its own.
+const (
+	SharedMount  = "/alloc"
+	LocalMount   = "/local"
+	SecretsMount = "/secrets"
+)
+
+// Capabilities are what a driver's tasks need of the agent.
+type Capabilities struct {
+	// FS decides which paths a task is told in NOMAD_ALLOC_DIR and its like, and whether it gets the agent's environment:
+	// a PATH of the machine means nothing inside an image.
+	FS Isolation
 }
 
 // Running is one start of a task, from Start or Recover on until Destroy.
@@ -80,17 +106,40 @@ type Task struct {
 	Env     map[string]string
 	User    string // "" is the driver's default
 
-	StateDir string // directory of this start alone, for the driver to use; it survives the agent
-	TaskDir  string // <allocation>/<task>
-	LocalDir string // <allocation>/<task>/local
-	LogDir   string // <allocation>/alloc/logs; files are <task>.stdout.<n> and <task>.stderr.<n>
+	StateDir   string // directory of this start alone, for the driver to use; it survives the agent
+	TaskDir    string // <allocation>/<task>
+	LocalDir   string // <allocation>/<task>/local
+	SecretsDir string // <allocation>/<task>/secrets
+	SharedDir  string // <allocation>/alloc
+	LogDir     string // <allocation>/alloc/logs; files are <task>.stdout.<n> and <task>.stderr.<n>
 
 	LogBytesMax  int64 // size at which a log file is full
 	LogFilesMax  int   // files kept of each stream
 	LogsDisabled bool
 
-	CPUMHz   int64
-	MemoryMB int64
+	CPUMHz      int64
+	MemoryMB    int64
+	MemoryMaxMB int64 // what the task may use while the machine has it; 0 is MemoryMB
+
+	// Ports are those that the allocation got, the group's and the task's own.
+	Ports []Port
+	// Event adds a line of the driver's to the task's history, such as that an image is being pulled. Nil drops it.
+	Event func(message string)
+}
+
+// Port is a port of the machine that belongs to the allocation.
+type Port struct {
+	Label  string
+	HostIP string // address of the machine, "" if not known
+	Host   int    // port of the machine
+	To     int    // port inside the task's network; 0 is the same
+}
+
+// Tell adds a line to the task's history.
+func (t *Task) Tell(message string) {
+	if t.Event != nil {
+		t.Event(message)
+	}
 }
 
 // Exit is how a task ended.

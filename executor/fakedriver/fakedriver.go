@@ -52,16 +52,20 @@ func (d Driver) Name() string { return Name }
 // KillSignal implements driver.Driver.
 func (d Driver) KillSignal() string { return "SIGTERM" }
 
+// Capabilities implements driver.Driver.
+func (d Driver) Capabilities() driver.Capabilities { return driver.Capabilities{} }
+
 // Fingerprint implements driver.Driver.
 func (d Driver) Fingerprint(context.Context) event.DriverInfo {
 	return driver.Healthy(time.Now(), map[string]string{"driver.mock_driver": "1"})
 }
 
 // Start implements driver.Driver. Options: run_for (duration; absent runs until it is stopped), exit_code, exit_signal,
-// start_error, start_error_recoverable, ignore_kill, stdout_string.
+// start_error, start_error_recoverable, ignore_kill, stdout_string, stderr_string.
 func (d Driver) Start(_ context.Context, t *driver.Task) (driver.Running, error) {
 	o := driver.OptionsOf(t.Config)
 	runFor, startError, output := o.String("run_for"), o.String("start_error"), o.String("stdout_string")
+	errorOutput := o.String("stderr_string")
 	recoverable, ignore := o.String("start_error_recoverable") == "true", o.String("ignore_kill") == "true"
 	code, _ := o.Int("exit_code")
 	signal, _ := o.Int("exit_signal")
@@ -81,8 +85,11 @@ func (d Driver) Start(_ context.Context, t *driver.Task) (driver.Running, error)
 			return nil, driver.Invalid{Err: fmt.Errorf("run_for: %w", err)}
 		}
 	}
-	if output != "" && !t.LogsDisabled {
-		if err := os.WriteFile(filepath.Join(t.LogDir, t.Name+".stdout.0"), []byte(output), 0o644); err != nil {
+	for name, text := range map[string]string{".stdout.0": output, ".stderr.0": errorOutput} {
+		if text == "" || t.LogsDisabled {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(t.LogDir, t.Name+name), []byte(text), 0o644); err != nil {
 			return nil, fmt.Errorf("write output: %w", err)
 		}
 	}

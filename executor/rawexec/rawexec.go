@@ -39,6 +39,9 @@ func (d *Driver) Name() string { return Name }
 // KillSignal implements driver.Driver.
 func (d *Driver) KillSignal() string { return "SIGINT" }
 
+// Capabilities implements driver.Driver: a task sees the machine as it is.
+func (d *Driver) Capabilities() driver.Capabilities { return driver.Capabilities{} }
+
 // Fingerprint implements driver.Driver.
 func (d *Driver) Fingerprint(context.Context) event.DriverInfo {
 	return driver.Healthy(time.Now(), map[string]string{"driver.raw_exec": "1"})

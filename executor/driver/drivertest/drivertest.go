@@ -24,8 +24,17 @@ type Subject struct {
 	Stubborn map[string]any
 	// Ends is the configuration of a task that ends at once with this exit code.
 	Ends func(code int) map[string]any
+	// Says is the configuration of a task that writes these two texts and ends with code 0.
+	Says func(stdout, stderr string) map[string]any
 	// Invalid is a configuration that the driver must refuse.
 	Invalid map[string]any
+	// Missing is the configuration of a task whose program, image or the like does not exist.
+	Missing map[string]any
+	// CodesOnly says that the driver learns exit codes and not which signal ended a task.
+	CodesOnly bool
+	// Left lists what is found on the machine of a task, running or not, besides its directories. Nil when there is nothing
+	// of the kind.
+	Left func(t *driver.Task) []string
 }
 
 // Run checks the contract.
@@ -42,9 +51,10 @@ func Run(t *testing.T, s Subject) {
 			ID: id.String() + "/web/" + strconv.Itoa(starts), AllocID: id, Name: "web", Config: config,
 			Env:      map[string]string{"PATH": "/usr/bin:/bin", "NOMAD_ALLOC_ID": id.String(), "NOMAD_TASK_NAME": "web"},
 			StateDir: filepath.Join(dir, "state"), TaskDir: filepath.Join(dir, "task"), LocalDir: filepath.Join(dir, "task/local"),
-			LogDir: filepath.Join(dir, "logs"), LogBytesMax: 1 << 20, LogFilesMax: 2,
+			SecretsDir: filepath.Join(dir, "task/secrets"), SharedDir: filepath.Join(dir, "alloc"),
+			LogDir: filepath.Join(dir, "alloc/logs"), LogBytesMax: 1 << 20, LogFilesMax: 2, CPUMHz: 100, MemoryMB: 64,
 		}
-		for _, d := range []string{made.LocalDir, made.LogDir} {
+		for _, d := range []string{made.LocalDir, made.SecretsDir, made.LogDir} {
 			if err := os.MkdirAll(d, 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -64,6 +74,24 @@ func Run(t *testing.T, s Subject) {
 			}
 		})
 		return made, r
+	}
+	left := func(t *testing.T, made *driver.Task) {
+		t.Helper()
+		if _, err := os.Stat(made.StateDir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the state directory of a start that is gone: %v", err)
+		}
+		if s.Left != nil {
+			for _, what := range s.Left(made) {
+				t.Errorf("left of a start that is gone: %s", what)
+			}
+		}
+	}
+	// ended checks how a signal ended a task.
+	ended := func(t *testing.T, e driver.Exit, signal int) {
+		t.Helper()
+		if e.Code != 128+signal || e.Successful() || e.Signal != signal && !(s.CodesOnly && e.Signal == 0) {
+			t.Errorf("exit %+v, want that of signal %d", e, signal)
+		}
 	}
 	exit := func(t *testing.T, r driver.Running) driver.Exit {
 		t.Helper()
@@ -118,9 +146,7 @@ func Run(t *testing.T, s Subject) {
 		if err := r.Stop(ctx, time.Minute, "SIGTERM"); err != nil {
 			t.Fatal(err)
 		}
-		if e := exit(t, r); e.Signal != 15 || e.Code != 143 || e.Successful() {
-			t.Errorf("exit %+v", e)
-		}
+		ended(t, exit(t, r), 15)
 	})
 	t.Run("stop by force", func(t *testing.T) {
 		made, r := start(t, s.Stubborn)
@@ -128,8 +154,31 @@ func Run(t *testing.T, s Subject) {
 		if err := r.Stop(ctx, 30*time.Millisecond, "SIGTERM"); err != nil {
 			t.Fatal(err)
 		}
-		if e := exit(t, r); e.Signal != 9 || e.Code != 137 {
+		ended(t, exit(t, r), 9)
+	})
+	t.Run("output", func(t *testing.T) {
+		made, r := start(t, s.Says("out\n", "err\n"))
+		if e := exit(t, r); !e.Successful() {
 			t.Errorf("exit %+v", e)
+		}
+		// Who is told of the end finds all that the task has written.
+		for name, want := range map[string]string{"web.stdout.0": "out\n", "web.stderr.0": "err\n"} {
+			if got, err := os.ReadFile(filepath.Join(made.LogDir, name)); err != nil || string(got) != want {
+				t.Errorf("%s: %q, %v; want %q", name, got, err, want)
+			}
+		}
+		made = task(t, s.Says("out\n", "err\n"))
+		made.LogsDisabled = true
+		r, err := s.Driver().Start(ctx, made)
+		if err != nil {
+			t.Fatal(err)
+		}
+		exit(t, r)
+		if files, err := os.ReadDir(made.LogDir); err != nil || len(files) != 0 {
+			t.Errorf("log files of a task that wants none: %v, %v", files, err)
+		}
+		if err := r.Destroy(ctx); err != nil {
+			t.Error(err)
 		}
 	})
 	t.Run("signals", func(t *testing.T) {
@@ -191,8 +240,44 @@ func Run(t *testing.T, s Subject) {
 		if e := exit(t, r); e.Successful() {
 			t.Errorf("exit %+v", e)
 		}
+		left(t, made)
 		if _, err := s.Driver().Recover(ctx, made, r.Handle()); !errors.Is(err, driver.ErrNotFound) {
 			t.Errorf("recover of a destroyed task: %v", err)
+		}
+		if err := r.Destroy(ctx); err != nil {
+			t.Errorf("second destroy: %v", err)
+		}
+	})
+	t.Run("destroy an ended task", func(t *testing.T) {
+		made, r := start(t, s.Ends(0))
+		exit(t, r)
+		if err := r.Destroy(ctx); err != nil {
+			t.Fatal(err)
+		}
+		left(t, made)
+	})
+	t.Run("destroy by another agent", func(t *testing.T) {
+		made, r := start(t, s.Forever)
+		again, err := s.Driver().Recover(ctx, made, r.Handle())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := again.Destroy(ctx); err != nil {
+			t.Fatal(err)
+		}
+		left(t, made)
+		if e, err := r.Wait(ctx); err == nil && e.Successful() {
+			t.Errorf("a task that was destroyed ended well: %+v", e)
+		}
+	})
+	t.Run("two tasks", func(t *testing.T) {
+		_, one := start(t, s.Forever)
+		_, other := start(t, s.Forever)
+		if err := one.Destroy(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := other.Inspect(ctx); err != nil || st.Ended {
+			t.Errorf("the end of one task touched the other: %+v, %v", st, err)
 		}
 	})
 	t.Run("waiting can be given up", func(t *testing.T) {
@@ -204,9 +289,29 @@ func Run(t *testing.T, s Subject) {
 		}
 	})
 	t.Run("invalid configuration", func(t *testing.T) {
-		_, err := s.Driver().Start(ctx, task(t, s.Invalid))
+		made := task(t, s.Invalid)
+		_, err := s.Driver().Start(ctx, made)
 		if invalid := (driver.Invalid{}); !errors.As(err, &invalid) {
 			t.Errorf("start: %v", err)
+		}
+		left(t, made)
+		if files, err := os.ReadDir(made.LogDir); err != nil || len(files) != 0 {
+			t.Errorf("a refused task has log files: %v, %v", files, err)
+		}
+	})
+	t.Run("missing program", func(t *testing.T) {
+		made := task(t, s.Missing)
+		_, err := s.Driver().Start(ctx, made)
+		if final := (driver.Unrecoverable{}); !errors.As(err, &final) {
+			t.Errorf("start: %v", err)
+		}
+		if s.Left != nil {
+			for _, what := range s.Left(made) {
+				t.Errorf("left of a start that failed: %s", what)
+			}
+		}
+		if _, err := s.Driver().Recover(ctx, made, nil); !errors.Is(err, driver.ErrNotFound) {
+			t.Errorf("recover of a start that failed: %v", err)
 		}
 	})
 	t.Run("labelled calls", func(t *testing.T) {
