@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"drover/eventlog/event"
+	"drover/executor/artifact"
 	"drover/executor/driver"
 )
 
@@ -79,6 +80,8 @@ type Config struct {
 	Drivers []driver.Driver
 	// MaxKillTimeout caps the kill timeout of tasks; 0 is 30 s.
 	MaxKillTimeout time.Duration
+	// Artifacts bounds the download of one artifact; zero fields are 30 minutes, 100 GiB and 4096 files.
+	Artifacts artifact.Limits
 	// EnvDenylist are patterns of environment variables of the agent that tasks do not see; nil is a list of the usual
 	// names of credentials.
 	EnvDenylist []string
@@ -151,6 +154,15 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxKillTimeout == 0 {
 		c.MaxKillTimeout = defaultMaxKillTimeout
+	}
+	if c.Artifacts.Timeout == 0 {
+		c.Artifacts.Timeout = artifact.DefaultTimeout
+	}
+	if c.Artifacts.BytesMax == 0 {
+		c.Artifacts.BytesMax = artifact.DefaultBytesMax
+	}
+	if c.Artifacts.FilesMax == 0 {
+		c.Artifacts.FilesMax = artifact.DefaultFilesMax
 	}
 	if c.EnvDenylist == nil {
 		c.EnvDenylist = defaultEnvDenylist

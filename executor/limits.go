@@ -53,6 +53,9 @@ const (
 	// restoreParallel bounds how many allocations are recovered at a time after a restart; each needs a few descriptors.
 	restoreParallel = 16
 
+	// artifactsParallel bounds the downloads of one task at a time.
+	artifactsParallel = 3
+
 	// logFrameBytes is the most data in one frame of a followed file.
 	logFrameBytes = 64 << 10
 	// logHeartbeat is how often a followed file that does not grow shows a sign of life.

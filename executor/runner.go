@@ -41,6 +41,7 @@ type runner struct {
 	prepared context.CancelFunc  // gives up building the directory; nil when nobody is at it
 	acked    map[string]int64    // time of the newest acknowledged event, by task
 	tasks    map[string]*running // newest start of each task that has one
+	starting map[string]func()   // gives up the start that is being made ready, by task
 
 	meter usageMeter
 
@@ -108,7 +109,7 @@ func newRunner(env *runnerEnv, dir string, order event.Order, job *event.Job) (*
 	r := &runner{
 		id: order.ID, env: env, dir: dir, inbox: make(chan observation, inboxLength),
 		quit: make(chan struct{}), gone: make(chan struct{}), ended: make(chan struct{}),
-		acked: map[string]int64{}, tasks: map[string]*running{}, order: order, job: job, group: group,
+		acked: map[string]int64{}, tasks: map[string]*running{}, starting: map[string]func(){}, order: order, job: job, group: group,
 		rules: rulesOf(job, group, env.cfg.MaxKillTimeout),
 	}
 	r.state = newAllocState(&r.rules)
@@ -138,6 +139,9 @@ func (r *runner) loop() {
 			if r.prepared != nil {
 				r.prepared()
 			}
+			for _, giveUp := range r.starting {
+				giveUp()
+			}
 			return
 		}
 	}
@@ -157,9 +161,11 @@ func (r *runner) handle(o observation) bool {
 	case obsRunning:
 		r.env.log.Info("task runs", "alloc", r.id, "task", what.Task, "start", what.Start)
 		r.tasks[what.Task] = &running{start: what.Start, driver: what.driver}
+		delete(r.starting, what.Task)
 		r.step(o, what.obsStarted)
 	case obsStartFailed:
 		go os.RemoveAll(r.startDir(what.Task, what.Start))
+		delete(r.starting, what.Task)
 		r.step(o, what)
 	case obsAcked:
 		maps.Copy(r.acked, what.times)
@@ -322,7 +328,13 @@ func (r *runner) act(actions []action) {
 		switch a := a.(type) {
 		case actEvent:
 		case actStart:
-			go r.start(a)
+			ctx, giveUp := context.WithCancel(context.Background())
+			r.starting[a.Task] = giveUp
+			go r.start(ctx, a)
+		case actGiveUp:
+			if giveUp, ok := r.starting[a.Task]; ok {
+				giveUp()
+			}
 		case actStop:
 			if t := r.tasks[a.Task]; t != nil && t.start == a.Start {
 				go r.stop(a, t.driver)
@@ -347,18 +359,28 @@ type obsRunning struct {
 	driver driver.Running
 }
 
-// start runs on its own goroutine: it makes the task ready and asks the driver to start it.
-func (r *runner) start(a actStart) {
+// start runs on its own goroutine: it makes the task ready, which ends with ctx, and asks the driver to start it.
+func (r *runner) start(ctx context.Context, a actStart) {
 	begin := time.Now()
-	t, d, err := r.task(a.Task, a.Start)
-	var started driver.Running
+	var (
+		t       *driver.Task
+		d       driver.Driver
+		started driver.Running
+	)
+	err := r.prepareTask(ctx, a.Task, a.Start)
+	if err == nil {
+		t, d, err = r.task(a.Task, a.Start)
+	}
+	if ctx.Err() != nil {
+		err = errGivenUp
+	}
 	if err == nil {
 		started, err = d.Start(context.Background(), t)
 	}
 	if hook := r.env.cfg.Hooks.OnTaskStart; hook != nil {
 		hook(time.Since(begin), err)
 	}
-	if err != nil && d != nil && !errors.As(err, &driver.Unrecoverable{}) && !errors.As(err, &driver.Invalid{}) {
+	if err != nil && d != nil && !errors.Is(err, errGivenUp) && !errors.As(err, &driver.Unrecoverable{}) && !errors.As(err, &driver.Invalid{}) {
 		// Perhaps only the answer was lost: what runs must not be started a second time.
 		if found, findErr := d.Recover(context.Background(), t, nil); findErr == nil {
 			r.env.log.Warn("start of task failed, but the task is there", "alloc", r.id, "task", a.Task, "err", err)
@@ -442,32 +464,65 @@ func (r *runner) bareTask(name string, start uint64) *driver.Task {
 	}
 }
 
-// task makes one start ready: everything interpolated.
-func (r *runner) task(name string, start uint64) (*driver.Task, driver.Driver, error) {
+// taskBasis is what a start of a task is made of.
+type taskBasis struct {
+	order    event.Order
+	job      *event.Job
+	task     *event.Task
+	driver   driver.Driver // nil if the node does not have it
+	dirs     taskDirs
+	env      *taskEnv
+	isolated bool // the task has a root file system of its own, with its directories below /
+}
+
+// basis gathers what a start of a task is made of as things are now.
+func (r *runner) basis(name string) (*taskBasis, error) {
 	r.mu.Lock()
-	order, job, group := r.order, r.job, r.group
+	b := &taskBasis{order: r.order, job: r.job}
+	group := r.group
 	r.mu.Unlock()
-	t := group.LookupTask(name)
-	d, ok := r.env.drivers[t.Driver]
-	if !ok {
-		return nil, nil, driver.Unrecoverable{Err: fmt.Errorf("driver %q is not available on this node", t.Driver)}
+	b.task = group.LookupTask(name)
+	var ok bool
+	if b.driver, ok = r.env.drivers[b.task.Driver]; !ok {
+		return b, driver.Unrecoverable{Err: fmt.Errorf("driver %q is not available on this node", b.task.Driver)}
 	}
-	if err := canRun(group, t); err != nil {
-		return nil, nil, driver.Unrecoverable{Err: err}
+	if err := canRun(group, b.task); err != nil {
+		return b, driver.Unrecoverable{Err: err}
 	}
-	dirs := dirsOf(r.env.cfg.AllocDir, r.id, name)
-	if err := writePayload(dirs, job, t); err != nil {
-		return nil, nil, err
-	}
-	fs := d.Capabilities().FS
+	b.dirs = dirsOf(r.env.cfg.AllocDir, r.id, name)
+	fs := b.driver.Capabilities().FS
+	b.isolated = fs != driver.IsolationNone
 	hostEnv := r.env.hostEnv
 	if fs == driver.IsolationImage {
 		hostEnv = nil
 	}
-	env := buildTaskEnv(envInput{
-		node: r.env.node, region: r.env.cfg.Region, order: &order, job: job, group: group, task: t, dirs: dirs.seenIn(fs),
-		hostEnv: hostEnv, deny: r.env.cfg.EnvDenylist,
+	b.env = buildTaskEnv(envInput{
+		node: r.env.node, region: r.env.cfg.Region, order: &b.order, job: b.job, group: group, task: b.task,
+		dirs: b.dirs.seenIn(fs), hostEnv: hostEnv, deny: r.env.cfg.EnvDenylist,
 	})
+	return b, nil
+}
+
+// prepareTask fetches and writes what one start needs. It ends with ctx.
+func (r *runner) prepareTask(ctx context.Context, name string, start uint64) error {
+	b, err := r.basis(name)
+	if err != nil {
+		return err
+	}
+	if err := writePayload(b.dirs, b.job, b.task); err != nil {
+		return err
+	}
+	p := &preparation{taskBasis: b, r: r, start: start}
+	return p.artifacts(ctx)
+}
+
+// task is one start as its driver is to run it: everything interpolated.
+func (r *runner) task(name string, start uint64) (*driver.Task, driver.Driver, error) {
+	b, err := r.basis(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, env := b.task, b.env
 	config, err := evaluateConfig(t.Config, env)
 	if err != nil {
 		return nil, nil, err
@@ -477,16 +532,16 @@ func (r *runner) task(name string, start uint64) (*driver.Task, driver.Driver, e
 	ready.LogBytesMax, ready.LogFilesMax = int64(t.LogConfig.MaxFileSizeMB)<<20, t.LogConfig.MaxFiles
 	ready.LogsDisabled = t.LogConfig.Disabled
 	ready.CPUMHz, ready.MemoryMB, ready.MemoryMaxMB = int64(t.Resources.CPU), int64(t.Resources.MemoryMB), int64(t.Resources.MemoryMaxMB)
-	for _, p := range order.Ports {
+	for _, p := range b.order.Ports {
 		ready.Ports = append(ready.Ports, driver.Port{Label: p.Label, HostIP: addressOf(r.env.node, p.HostNetwork), Host: p.Value, To: p.To})
 	}
 	ready.Event = func(message string) { r.send(obsDriverMessage{Task: name, Start: start, Message: message}) }
 	if ready.User != "" {
-		if err := giveTo(ready.User, dirs.secrets); err != nil {
+		if err := giveTo(ready.User, b.dirs.secrets); err != nil {
 			return nil, nil, driver.Unrecoverable{Err: err}
 		}
 	}
-	return ready, d, nil
+	return ready, b.driver, nil
 }
 
 // canRun refuses a task that asks for what this agent does not do: started without it, it would not be what its author
@@ -501,7 +556,7 @@ func canRun(group *event.TaskGroup, t *event.Task) error {
 		name  string
 		asked bool
 	}{
-		{"artifact", len(t.Artifacts) > 0}, {"template", len(t.Templates) > 0}, {"volume_mount", len(t.VolumeMounts) > 0},
+		{"template", len(t.Templates) > 0}, {"volume_mount", len(t.VolumeMounts) > 0},
 		{"vault", t.Vault != nil}, {"secret", len(t.Secrets) > 0}, {"csi_plugin", t.CSIPluginConfig != nil},
 	} {
 		if block.asked {
@@ -537,20 +592,26 @@ func writePayload(dirs taskDirs, job *event.Job, t *event.Task) error {
 
 // giveTo lets the task's user use a directory that is closed to others.
 func giveTo(name, dir string) error {
+	uid, gid, err := lookupUser(name)
+	if err != nil || uid == os.Getuid() {
+		return err
+	}
+	return os.Lchown(dir, uid, gid) // a link in its place is not followed
+}
+
+// lookupUser finds a user of the machine by name or number.
+func lookupUser(name string) (uid, gid int, err error) {
 	u, err := user.Lookup(name)
 	if err != nil {
 		byNumber, numberErr := user.LookupId(name)
 		if numberErr != nil {
-			return fmt.Errorf("find user %q: %w", name, err) // a name that is unknown, not a number that is malformed
+			return 0, 0, fmt.Errorf("find user %q: %w", name, err) // a name that is unknown, not a number that is malformed
 		}
 		u = byNumber
 	}
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
-	if uid == os.Getuid() {
-		return nil
-	}
-	return os.Lchown(dir, uid, gid) // a link in its place is not followed
+	uid, _ = strconv.Atoi(u.Uid)
+	gid, _ = strconv.Atoi(u.Gid)
+	return uid, gid, nil
 }
 
 // refresh shows others how things stand.

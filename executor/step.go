@@ -220,12 +220,31 @@ type (
 		Start   uint64
 		Message string
 	}
+	// obsPreparing is something that happened while a task was made ready for its start.
+	obsPreparing struct {
+		Task    string
+		Start   uint64
+		Kind    event.TaskEventType
+		Details map[string]string
+	}
 	obsTimer struct {
 		Task  string
 		Start uint64
 		Kind  timerKind
 	}
 )
+
+// errGivenUp is why a start failed that the agent itself gave up.
+var errGivenUp = errors.New("start was given up")
+
+// notReady says that a task could not be made ready for its start. kind is the event that tells it.
+type notReady struct {
+	kind event.TaskEventType
+	err  error
+}
+
+func (e notReady) Error() string { return e.err.Error() }
+func (e notReady) Unwrap() error { return e.err }
 
 type timerKind uint8
 
@@ -255,6 +274,11 @@ type (
 		After time.Duration
 	}
 	actGroupDelay struct{ After time.Duration }
+	// actGiveUp says that a start is not wanted any more. It is told of by obsStarted or obsStartFailed all the same.
+	actGiveUp struct {
+		Task  string
+		Start uint64
+	}
 	// actEvent is new in a task's history.
 	actEvent struct {
 		Task  string
@@ -327,6 +351,10 @@ func (s *allocState) step(r *allocRules, o observation) []action {
 	case obsDriverMessage:
 		if t := st.current(what.Task, what.Start); t != nil && t.Phase != phaseDead {
 			st.emit(t, event.TaskDriverMessage, map[string]string{event.DetailMessage: what.Message})
+		}
+	case obsPreparing:
+		if t := st.current(what.Task, what.Start); t != nil && t.Phase == phaseStarting {
+			st.emit(t, what.Kind, what.Details)
 		}
 	case obsTimer:
 		if t := st.current(what.Task, what.Start); t != nil {
@@ -419,7 +447,12 @@ func (st *stepper) started(t *taskState, handle []byte) {
 }
 
 func (st *stepper) startFailed(t *taskState, err error) {
-	if invalid := (driver.Invalid{}); errors.As(err, &invalid) {
+	unready := notReady{}
+	if invalid := (driver.Invalid{}); errors.Is(err, errGivenUp) && st.leaving(t) {
+		// Nothing failed.
+	} else if errors.As(err, &unready) {
+		st.emit(t, unready.kind, map[string]string{event.DetailReason: err.Error(), event.DetailError: err.Error()})
+	} else if errors.As(err, &invalid) {
 		st.emit(t, event.TaskFailedValidation, map[string]string{event.DetailError: err.Error(), event.DetailFailsTask: "true"})
 		err = driver.Unrecoverable{Err: err}
 	} else {

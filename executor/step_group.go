@@ -190,6 +190,7 @@ func (st *stepper) kill(t *taskState, delay time.Duration) {
 	t.Killed = true
 	switch t.Phase {
 	case phaseStarting:
+		st.do(actGiveUp{Task: t.Name, Start: t.Start})
 		return // started or startFailed comes first
 	case phaseWaiting, phaseUnsettled, phaseBackoff:
 		st.emit(t, event.TaskKilled, nil)

@@ -48,6 +48,8 @@ func (w *stepWorld) observe(what any) string {
 		case actGroupDelay:
 			fmt.Fprintf(&out, "group waits %v\n", a.After)
 			w.timers = append(w.timers, stepTimer{w.now + a.After, obsGroupDelay{}})
+		case actGiveUp:
+			fmt.Fprintf(&out, "give up %s #%d\n", a.Task, a.Start)
 		case actEvent:
 			fmt.Fprintf(&out, "%s: %s: %s\n", a.Task, a.Event.Type, a.Event.Message())
 		}
@@ -124,8 +126,16 @@ func TestStepScenarios(t *testing.T) {
 					err = driver.Unrecoverable{Err: err}
 				case "invalid":
 					err = driver.Invalid{Err: err}
+				case "artifact":
+					err = notReady{event.TaskFailedArtifactDownload, err}
+				case "template":
+					err = notReady{event.TaskKilling, driver.Unrecoverable{Err: err}}
+				case "given-up":
+					err = errGivenUp
 				}
 				return w.observe(obsStartFailed{Task: task, Start: start(), Err: err})
+			case "preparing":
+				return w.observe(obsPreparing{Task: task, Start: start(), Kind: event.TaskDownloadingArtifacts})
 			case "not-restored":
 				return w.observe(obsNotRestored{Task: task, Start: start(), Reason: arg("reason")})
 			case "contact":
