@@ -4,6 +4,8 @@ SHELL := /bin/bash
 
 VERSION ?= 0.1.0-dev
 SHIM    := executor/shim/bin/drover-shim
+MAKER   := executor/shim/bin/drover-container
+CARRIED := $(SHIM) $(MAKER)
 GOFILES := $(shell git ls-files '*.go' 2>/dev/null)
 # Minutes that all tests of one package may take together.
 TEST_TIMEOUT ?= 10m
@@ -18,21 +20,26 @@ help: ## list the targets
 run: build ## build, start a one-node cluster, run a job from testdata and show what happens (Ctrl-C ends it)
 	@cmd/testdata/run.sh bin/drover
 
-build: bin/drover ## build bin/drover, with the task shim inside
+build: bin/drover ## build bin/drover, with the task shim and the maker of containers inside
 
 # The shim is a program of its own, small enough to stand beside every task;
 # drover carries it (go:embed) and unpacks it on each node.
 $(SHIM): $(GOFILES) go.mod
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $@ ./cmd/drover-shim
 
-bin/drover: $(SHIM) $(GOFILES) go.mod go.sum
+# What makes containers is a program apart: its C code runs before main. It is
+# linked statically, so it does not look for libraries in anybody's root.
+$(MAKER): $(GOFILES) go.mod
+	CGO_ENABLED=1 go build -trimpath -tags 'netgo osusergo' -ldflags "-s -w -extldflags '-static'" -o $@ ./cmd/drover-container
+
+bin/drover: $(CARRIED) $(GOFILES) go.mod go.sum
 	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $@ ./cmd/drover
 
-test: $(SHIM) ## run all tests
+test: $(CARRIED) ## run all tests
 	go vet ./...
 	go test -timeout $(TEST_TIMEOUT) ./...
 
-race: $(SHIM) ## run all tests under the race detector (slow)
+race: $(CARRIED) ## run all tests under the race detector (slow)
 	go test -race -timeout 30m ./...
 
 check: ## format, vet and lint, generated files, module file
@@ -46,7 +53,7 @@ check: ## format, vet and lint, generated files, module file
 bench: build ## run the micro-benchmarks and compare them with the stored baseline by ratio
 	@cmd/testdata/bench.sh '$(BENCH)'
 
-fuzz: $(SHIM) ## run every fuzzer for FUZZTIME (10s) each
+fuzz: $(CARRIED) ## run every fuzzer for FUZZTIME (10s) each
 	@set -e; for pkg in $$(go list ./...); do \
 	  dir=$$(go list -f '{{.Dir}}' $$pkg); \
 	  for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go 2>/dev/null | sed 's/func //'); do \
@@ -58,4 +65,4 @@ generate: ## make generated files anew; the tree must be clean afterwards
 	go generate ./...
 
 clean: ## remove what was built
-	rm -rf bin $(SHIM)
+	rm -rf bin $(CARRIED)

@@ -18,8 +18,6 @@ import (
 
 	"drover/eventlog/event"
 	"drover/executor/driver"
-	"drover/executor/rawexec"
-	"drover/executor/shim"
 )
 
 // Agent is the node agent: it tells the servers what the machine is, takes their orders, and reports what runs.
@@ -118,15 +116,9 @@ func (a *Agent) prepare() error {
 	if err := loadState(filepath.Join(a.cfg.StateDir, fileGeneration), &a.generation); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	var all []driver.Driver
-	if a.cfg.RawExecEnabled {
-		path := a.cfg.ShimPath
-		if path == "" {
-			if path, err = shim.Extract(filepath.Join(a.cfg.StateDir, "bin")); err != nil {
-				return err
-			}
-		}
-		all = append(all, &rawexec.Driver{Shim: path})
+	all, err := builtinDrivers(&a.cfg)
+	if err != nil {
+		return err
 	}
 	all = append(all, a.cfg.Drivers...)
 	if a.node, err = fingerprint(context.Background(), &a.cfg, a.who.id, all); err != nil {

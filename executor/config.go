@@ -76,6 +76,11 @@ type Config struct {
 	RawExecEnabled bool
 	// ShimPath is the task shim to use instead of the one that drover carries.
 	ShimPath string
+	// ContainerMakerPath is the maker of containers to use instead of the one that drover carries.
+	ContainerMakerPath string
+	// ChrootEnv maps directories of the machine to where tasks of the drivers exec and java see them; nil is a list of the
+	// usual ones, each at its own path.
+	ChrootEnv map[string]string
 	// Drivers are further drivers, for tests.
 	Drivers []driver.Driver
 	// MaxKillTimeout caps the kill timeout of tasks; 0 is 30 s.

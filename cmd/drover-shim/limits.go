@@ -12,6 +12,9 @@ const (
 	killPause = 2 * time.Millisecond
 	// copyBytes is the size of the buffer of each output stream; half a pipe.
 	copyBytes = 32 << 10
+	// makeTimeout bounds how long the making of a container may take; it takes tens of milliseconds. It is shorter than the
+	// agent waits for the shim, so that the agent is told.
+	makeTimeout = 25 * time.Second
 	// listenBacklog is how many agents may attach at one moment; there is one agent.
 	listenBacklog = 8
 )

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"drover/executor/shim/cgroup"
 	"drover/executor/shim/proctree"
 	"drover/executor/shim/wire"
 )
@@ -47,7 +48,7 @@ func main() {
 			}
 		}
 		answer := reply.Message()
-		if hopeless(err) {
+		if hopeless(err) || errors.As(err, new(hopelessError)) {
 			answer.Add(wire.Hopeless, "1")
 		}
 		wire.Write(agent, answer)
@@ -128,7 +129,11 @@ func (s *shim) start() error {
 	}
 	// Before the fork: whatever happens from here on, the session's number leads to all that is left over.
 	me := wire.Process{PID: self.PID, Start: self.Start, BootID: s.boot}
-	if err := wire.SaveRecord(".", wire.ShimFile, me.Message(), false); err != nil {
+	record := me.Message()
+	for _, c := range s.spec.Cgroups {
+		record.Add(wire.Cgroup, c)
+	}
+	if err := wire.SaveRecord(".", wire.ShimFile, record, false); err != nil {
 		return fmt.Errorf("record shim: %w", err)
 	}
 	stdout, stderr, err := s.logs.open(s.spec)
@@ -153,18 +158,30 @@ func (s *shim) start() error {
 			return fmt.Errorf("set oom_score_adj: %w", err)
 		}
 	}
-	pid, err := syscall.ForkExec(s.spec.Path, s.spec.Args, attr)
+	run := s.fork
+	if s.spec.Maker {
+		run = s.make
+	}
+	pid, err := run(attr)
 	null.Close()
 	stdout.Close()
 	stderr.Close()
 	if err != nil {
-		return fmt.Errorf("run %s: %w", s.spec.Path, err)
+		return err
 	}
 	s.task = wire.Process{PID: pid, BootID: s.boot}
 	if stat, err := proctree.ReadStat(pid); err == nil { // it cannot be gone: nobody has waited for it
 		s.task.Start = stat.Start
 	}
 	return wire.SaveRecord(".", wire.TaskFile, s.task.Message(), false)
+}
+
+// fork starts the program.
+func (s *shim) fork(attr *syscall.ProcAttr) (pid int, err error) {
+	if pid, err = syscall.ForkExec(s.spec.Path, s.spec.Args, attr); err != nil {
+		return 0, fmt.Errorf("run %s: %w", s.spec.Path, err)
+	}
+	return pid, nil
 }
 
 // run stays until the task has ended and everybody who waits was told.
@@ -209,11 +226,14 @@ func (s *shim) reap() {
 			s.exit.Signal = int(status.Signal())
 			s.exit.Code = 128 + s.exit.Signal
 		}
+		// A task that lived through the death of one of its processes did not end by it.
+		s.exit.OOM = s.exit.Code != 0 && cgroup.OOMKills(s.spec.Cgroups) > 0
 		if err := wire.SaveRecord(".", wire.ExitFile, s.exit.Message(), true); err != nil {
 			// The disk is full or broken: the agent that listens still learns it, a later one finds the shim gone.
 			fmt.Fprintln(os.Stderr, "drover-shim: record exit status:", err)
 		}
 		s.killTree()
+		cgroup.Remove(s.spec.Cgroups)
 		s.logs.drain()
 		// Spares an agent that finds this start later the search for leftovers; worth nothing more, so errors are too.
 		wire.SaveRecord(".", wire.CleanFile, nil, false)

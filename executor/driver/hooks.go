@@ -96,3 +96,8 @@ func Healthy(now time.Time, attributes map[string]string) event.DriverInfo {
 		Attributes: attributes, Detected: true, Healthy: true, HealthDescription: "Healthy", UpdateTime: event.StampOf(now),
 	}
 }
+
+// Undetected is the fingerprint of a driver that this machine cannot use, and why.
+func Undetected(now time.Time, why string) event.DriverInfo {
+	return event.DriverInfo{HealthDescription: why, UpdateTime: event.StampOf(now)}
+}

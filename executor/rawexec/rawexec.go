@@ -19,9 +19,9 @@ import (
 
 	"drover/eventlog/event"
 	"drover/executor/driver"
-	"drover/executor/shim"
 	"drover/executor/shim/proctree"
 	"drover/executor/shim/wire"
+	"drover/executor/shimtask"
 )
 
 // Name is what job files call the driver.
@@ -47,28 +47,17 @@ func (d *Driver) Fingerprint(context.Context) event.DriverInfo {
 	return driver.Healthy(time.Now(), map[string]string{"driver.raw_exec": "1"})
 }
 
-// marker is the environment by which processes of a task are recognized.
-func marker(t *driver.Task) []string {
-	return []string{"NOMAD_ALLOC_ID=" + t.AllocID.String(), "NOMAD_TASK_NAME=" + t.Name}
-}
-
 // Start implements driver.Driver.
 func (d *Driver) Start(_ context.Context, t *driver.Task) (driver.Running, error) {
 	spec, err := d.spec(t)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(t.StateDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make state directory: %w", err)
-	}
-	p, err := shim.Start(d.Shim, t.StateDir, spec, marker(t)...)
-	if refused := (*shim.RefusedError)(nil); errors.As(err, &refused) {
-		return nil, driver.Unrecoverable{Err: err}
-	}
+	task, err := shimtask.Start(d.Shim, t, spec)
 	if err != nil {
 		return nil, err
 	}
-	return &running{p: p, dir: t.StateDir}, nil
+	return &running{task}, nil
 }
 
 // spec is what the shim is to run.
@@ -187,87 +176,16 @@ func setUser(spec *wire.Spec, name string) error {
 	return nil
 }
 
-// Recover implements driver.Driver. The state directory tells everything, so the handle is not needed.
+// Recover implements driver.Driver.
 func (d *Driver) Recover(_ context.Context, t *driver.Task, _ []byte) (driver.Running, error) {
-	p, err := shim.Attach(t.StateDir, marker(t)...)
-	if errors.Is(err, shim.ErrNeverStarted) {
-		return nil, driver.ErrNotFound
-	}
+	task, err := shimtask.Recover(t)
 	if err != nil {
 		return nil, err
 	}
-	return &running{p: p, dir: t.StateDir}, nil
+	return &running{task}, nil
 }
 
-type running struct {
-	p   *shim.Process
-	dir string
-}
-
-// Handle implements driver.Running.
-func (r *running) Handle() []byte { return r.p.Task().Message().Encode() }
-
-// Wait implements driver.Running.
-func (r *running) Wait(ctx context.Context) (driver.Exit, error) {
-	exit, err := r.p.Wait(ctx)
-	if errors.Is(err, shim.ErrLost) {
-		return driver.Exit{Time: time.Unix(0, exit.Time)}, fmt.Errorf("%w: %w", driver.ErrLost, err)
-	}
-	if err != nil {
-		return driver.Exit{}, err
-	}
-	return driver.Exit{Code: exit.Code, Signal: exit.Signal, Time: time.Unix(0, exit.Time), Error: exit.Error}, nil
-}
-
-// Signal implements driver.Running.
-func (r *running) Signal(_ context.Context, name string) error {
-	s, err := driver.ParseSignal(name)
-	if err != nil {
-		return err
-	}
-	if err := r.p.Signal(s); !errors.Is(err, shim.ErrEnded) {
-		return err
-	}
-	return driver.ErrEnded
-}
-
-// Stop implements driver.Running.
-func (r *running) Stop(_ context.Context, timeout time.Duration, name string) error {
-	s, err := driver.ParseSignal(name)
-	if err != nil {
-		return err
-	}
-	if err := r.p.Stop(s, timeout); !errors.Is(err, shim.ErrEnded) {
-		return err
-	}
-	return nil
-}
-
-// Destroy implements driver.Running.
-func (r *running) Destroy(ctx context.Context) error {
-	if err := r.Stop(ctx, 0, "SIGKILL"); err != nil {
-		return err
-	}
-	if _, err := r.p.Wait(ctx); err != nil && !errors.Is(err, shim.ErrLost) {
-		return err
-	}
-	if err := os.RemoveAll(r.dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove state directory: %w", err)
-	}
-	return nil
-}
-
-// Inspect implements driver.Running.
-func (r *running) Inspect(ctx context.Context) (driver.Status, error) {
-	status := driver.Status{PID: r.p.PID(), Ended: r.p.Ended()}
-	if status.Ended {
-		var err error
-		if status.Exit, err = r.Wait(ctx); err != nil && !errors.Is(err, driver.ErrLost) {
-			return status, err
-		}
-	}
-	return status, nil
-}
+type running struct{ *shimtask.Task }
 
 // tick is the unit of processor time in /proc, fixed in the kernel's interface.
 const tick = time.Second / 100
@@ -275,7 +193,7 @@ const tick = time.Second / 100
 // Usage implements driver.Running: the task's first process and all below it.
 func (r *running) Usage(context.Context) (driver.Usage, error) {
 	usage := driver.Usage{Time: time.Now()}
-	task := r.p.Task()
+	task := r.Process.Task()
 	all := proctree.All()
 	for _, s := range all {
 		if s.PID != task.PID || s.Start != task.Start {

@@ -16,40 +16,46 @@ import (
 	"path/filepath"
 )
 
-// binary holds the shim once the build has put it there. The directory has a committed file so that a fresh clone
+// binary holds the programs once the build has put them there. The directory has a committed file so that a fresh clone
 // compiles without it.
 //
 //go:embed all:bin
 var binary embed.FS
 
 // ErrNotBuilt says that this drover was built without its shim.
-var ErrNotBuilt = errors.New("this drover carries no task shim and cannot run raw_exec tasks: build it with `make build`")
+var ErrNotBuilt = errors.New("this drover carries no task shim and cannot run tasks: build it with `make build`")
 
-// Extract writes the shim that drover carries below dir, named by its content, and returns its path. One that is there
+// Programs that drover carries.
+const (
+	Shim           = "drover-shim"      // stands beside every task
+	ContainerMaker = "drover-container" // makes the containers of tasks that have one
+)
+
+// Extract writes a program that drover carries below dir, named by its content, and returns its path. One that is there
 // already is used as it is.
-func Extract(dir string) (string, error) {
-	content, err := binary.ReadFile("bin/drover-shim")
+func Extract(dir, program string) (string, error) {
+	content, err := binary.ReadFile("bin/" + program)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", ErrNotBuilt
 	}
 	if err != nil {
-		return "", fmt.Errorf("read embedded shim: %w", err)
+		return "", fmt.Errorf("read embedded %s: %w", program, err)
 	}
-	return install(dir, content)
+	return install(dir, program, content)
 }
 
-func install(dir string, content []byte) (string, error) {
+func install(dir, program string, content []byte) (string, error) {
 	sum := sha256.Sum256(content)
-	path := filepath.Join(dir, "drover-shim-"+hex.EncodeToString(sum[:8]))
+	path := filepath.Join(dir, program+"-"+hex.EncodeToString(sum[:8]))
 	if old, err := os.ReadFile(path); err == nil && sha256.Sum256(old) == sum {
 		return path, os.Chmod(path, 0o755)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("extract shim: %w", err)
+		return "", fmt.Errorf("extract %s: %w", program, err)
 	}
-	f, err := os.CreateTemp(dir, "drover-shim-new-*")
+	f, err := os.CreateTemp(dir, program+"-new-*")
 	if err != nil {
-		return "", fmt.Errorf("extract shim: %w", err)
+		return "", fmt.Errorf("extract %s: %w", program, err)
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(content)
@@ -66,7 +72,7 @@ func install(dir string, content []byte) (string, error) {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return "", fmt.Errorf("extract shim: %w", err)
+		return "", fmt.Errorf("extract %s: %w", program, err)
 	}
 	return path, nil
 }

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"drover/executor/shim/cgroup"
 	"drover/executor/shim/proctree"
 	"drover/executor/shim/wire"
 )
@@ -349,7 +350,7 @@ func tryLock(dir string) (lock *os.File, free bool, err error) {
 }
 
 // clean kills whatever a dead shim has left running. A process is one of them when it was started with the task's
-// marker in its environment, or is the recorded task itself or in its process group and session. Start times are compared, so a PID that the kernel has
+// marker in its environment, or is in one of its control groups, or is the recorded task itself or in its process group and session. Start times are compared, so a PID that the kernel has
 // given to somebody else since is never touched; after a reboot nothing can be left.
 func clean(dir string, marker []string) {
 	m, err := wire.LoadRecord(dir, wire.ShimFile)
@@ -364,8 +365,10 @@ func clean(dir string, marker []string) {
 	if m, err := wire.LoadRecord(dir, wire.TaskFile); err == nil {
 		task = wire.ProcessOf(m)
 	}
+	cgroups := m.All(wire.Cgroup)
+	defer cgroup.Remove(cgroups)
 	for range cleanRounds {
-		left := 0
+		left := cgroup.Kill(cgroups)
 		all := proctree.All()
 		ours := make(map[int]bool)
 		for _, s := range all {

@@ -352,7 +352,7 @@ func BenchmarkStart(b *testing.B) {
 
 // A drover that was built by the Makefile carries a shim that runs; another says how to get one.
 func TestExtractCarriedShim(t *testing.T) {
-	path, err := Extract(t.TempDir())
+	path, err := Extract(t.TempDir(), Shim)
 	if errors.Is(err, ErrNotBuilt) {
 		if !strings.Contains(err.Error(), "make build") {
 			t.Errorf("error %v does not say what to do", err)
@@ -370,14 +370,14 @@ func TestExtractCarriedShim(t *testing.T) {
 
 func TestExtract(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "bin")
-	path, err := install(dir, []byte("#!/bin/sh\n"))
+	path, err := install(dir, Shim, []byte("#!/bin/sh\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(path, []byte("damaged"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	again, err := install(dir, []byte("#!/bin/sh\n"))
+	again, err := install(dir, Shim, []byte("#!/bin/sh\n"))
 	if err != nil || again != path {
 		t.Fatalf("%s, %v", again, err)
 	}

@@ -28,6 +28,9 @@ const (
 // Hopeless stands in the answer to an order that will fail the same way however often it is tried.
 const Hopeless = "hopeless"
 
+// Cgroup names, once for each, the directories of the task's control groups in an order and in the record of the shim.
+const Cgroup = "cgroup"
+
 // Spec is what the shim runs.
 type Spec struct {
 	Path string   // absolute path of the program
@@ -48,6 +51,13 @@ type Spec struct {
 
 	SetOOMScoreAdj bool
 	OOMScoreAdj    int
+
+	// Maker says that Path is not the task but makes it: it is started in a mount namespace of its own, writes on file
+	// descriptor 3 the "pid" of the task, a descendant, or an "error", and ends.
+	Maker bool
+	// Cgroups are the directories of the task's control groups. Whatever is left in them dies with the task, and they are
+	// removed.
+	Cgroups []string
 }
 
 // Message is the specification as it is sent.
@@ -78,6 +88,12 @@ func (s Spec) Message() Message {
 	if s.SetOOMScoreAdj {
 		m.AddInt("oomscoreadj", int64(s.OOMScoreAdj))
 	}
+	if s.Maker {
+		m.Add("maker", "1")
+	}
+	for _, c := range s.Cgroups {
+		m.Add(Cgroup, c)
+	}
 	return m
 }
 
@@ -89,6 +105,7 @@ func SpecOf(m Message) Spec {
 		LogDir: m.Get("logdir"), LogName: m.Get("logname"),
 		LogBytesMax: m.Int("logbytes"), LogFilesMax: int(m.Int("logfiles")), LogsDisabled: m.Has("nologs"),
 		SetOOMScoreAdj: m.Has("oomscoreadj"), OOMScoreAdj: int(m.Int("oomscoreadj")),
+		Maker: m.Has("maker"), Cgroups: m.All(Cgroup),
 	}
 	for _, g := range m.All("group") {
 		if n, err := strconv.ParseUint(g, 10, 32); err == nil {
@@ -125,6 +142,7 @@ type Exit struct {
 	Signal int    // signal that ended it, or 0
 	Time   int64  // Unix nanoseconds
 	Error  string // the task was never started, and why
+	OOM    bool   // the kernel killed one of the task's processes for want of memory
 	// Abandoned says that an agent found this start without a shim and gave it up: it never began.
 	Abandoned bool
 }
@@ -141,6 +159,9 @@ func (e Exit) Message() Message {
 	if e.Abandoned {
 		m.Add("abandoned", "1")
 	}
+	if e.OOM {
+		m.Add("oom", "1")
+	}
 	m.Add("end", "1")
 	return m
 }
@@ -152,7 +173,7 @@ func ExitOf(m Message) (Exit, error) {
 	}
 	return Exit{
 		Code: int(m.Int("code")), Signal: int(m.Int("signal")), Time: m.Int("time"),
-		Error: m.Get("error"), Abandoned: m.Has("abandoned"),
+		Error: m.Get("error"), Abandoned: m.Has("abandoned"), OOM: m.Has("oom"),
 	}, nil
 }
 

@@ -46,6 +46,9 @@ func TestSpecSurvivesTheWire(t *testing.T) {
 		if rapid.Bool().Draw(t, "oom") {
 			want.SetOOMScoreAdj, want.OOMScoreAdj = true, rapid.IntRange(-1000, 1000).Draw(t, "adj")
 		}
+		if rapid.Bool().Draw(t, "maker") {
+			want.Maker, want.Cgroups = true, words.Draw(t, "cgroups")
+		}
 		var pipe bytes.Buffer
 		if err := Write(&pipe, want.Message()); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,149 @@
+package container
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"drover/executor/driver"
+	"drover/executor/shim/cgroup"
+)
+
+// Cgroups are the machine's control groups.
+type Cgroups struct {
+	Version int      // 1 or 2; 0 when there are none that can be used
+	mounts  []string // where the hierarchies are mounted
+}
+
+// FindCgroups looks where control groups are mounted. A machine with both versions is one of version 1: its controllers
+// are there.
+func FindCgroups() (Cgroups, error) {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return Cgroups{}, fmt.Errorf("find control groups: %w", err)
+	}
+	c := cgroupsOf(string(b))
+	return c, c.check()
+}
+
+const cgroupRoot = "/sys/fs/cgroup"
+
+// cgroupsOf reads the table of mounts. Its lines are "id parent device root mountpoint options [tags] - type source
+// super-options".
+func cgroupsOf(mountinfo string) Cgroups {
+	var c Cgroups
+	for line := range strings.Lines(mountinfo) {
+		before, after, ok := strings.Cut(line, " - ")
+		place, kind := strings.Fields(before), strings.Fields(after)
+		if !ok || len(place) < 5 || len(kind) == 0 {
+			continue
+		}
+		switch mount := place[4]; {
+		case mount == cgroupRoot && kind[0] == "cgroup2":
+			return Cgroups{Version: 2, mounts: []string{mount}}
+		case filepath.Dir(mount) != cgroupRoot:
+		case kind[0] == "cgroup":
+			c.Version = 1
+			c.mounts = append(c.mounts, mount)
+		case kind[0] == "cgroup2": // without controllers; tasks have a group there too
+			c.mounts = append(c.mounts, mount)
+		}
+	}
+	return c
+}
+
+// check makes sure that limits can be set.
+func (c Cgroups) check() error {
+	switch c.Version {
+	case 1:
+		for _, controller := range []string{"memory", "cpu", "devices", "freezer"} {
+			if _, err := os.Stat(filepath.Join(cgroupRoot, controller)); err != nil {
+				return fmt.Errorf("control groups have no controller %q", controller)
+			}
+		}
+		return nil
+	case 2:
+		b, err := os.ReadFile(filepath.Join(cgroupRoot, "cgroup.controllers"))
+		if err != nil {
+			return fmt.Errorf("find controllers of control groups: %w", err)
+		}
+		have := strings.Fields(string(b))
+		for _, controller := range []string{"memory", "cpu"} {
+			if !slices.Contains(have, controller) {
+				return fmt.Errorf("control groups have no controller %q", controller)
+			}
+		}
+		return nil
+	}
+	return errors.New("no control groups are mounted at " + cgroupRoot)
+}
+
+// path is where the group of a start stands in each hierarchy. Names that differ in signs alone stay different.
+func (c Cgroups) path(taskID string) string {
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '.':
+			return r
+		case r == '/':
+			return '.'
+		}
+		return '_'
+	}, taskID)
+	if strings.Contains(name, "_") || len(name) > nameBytesMax {
+		sum := sha256.Sum256([]byte(taskID))
+		name = name[:min(len(name), nameBytesMax)] + "-" + hex.EncodeToString(sum[:6])
+	}
+	if c.Version == 2 {
+		return "/drover.slice/" + name + ".scope"
+	}
+	return "/drover/" + name
+}
+
+// nameBytesMax keeps names of groups below the 255 bytes that a file may have.
+const nameBytesMax = 200
+
+// dirs are the directories of the groups of a start.
+func (c Cgroups) dirs(taskID string) []string {
+	var dirs []string
+	for _, mount := range c.mounts {
+		dirs = append(dirs, filepath.Join(mount, c.path(taskID)))
+	}
+	return dirs
+}
+
+// userHz is the unit of cpuacct.stat, fixed in the kernel's interface.
+const userHz = time.Second / 100
+
+// usage samples the groups of a start. There is none when they are gone.
+func (c Cgroups) usage(taskID string) (driver.Usage, bool) {
+	usage := driver.Usage{Time: time.Now()}
+	dirs := c.dirs(taskID)
+	if usage.PIDs = cgroup.PIDs(dirs); len(usage.PIDs) == 0 {
+		return usage, false
+	}
+	slices.Sort(usage.PIDs)
+	for _, dir := range dirs {
+		for _, f := range []struct {
+			file, name string
+			add        func(n uint64)
+		}{
+			{"memory.stat", "total_rss", func(n uint64) { usage.RSSBytes = n }},
+			{"memory.stat", "anon", func(n uint64) { usage.RSSBytes = n }},
+			{"cpuacct.stat", "user", func(n uint64) { usage.UserTime = time.Duration(n) * userHz }},
+			{"cpuacct.stat", "system", func(n uint64) { usage.SysTime = time.Duration(n) * userHz }},
+			{"cpu.stat", "user_usec", func(n uint64) { usage.UserTime = time.Duration(n) * time.Microsecond }},
+			{"cpu.stat", "system_usec", func(n uint64) { usage.SysTime = time.Duration(n) * time.Microsecond }},
+		} {
+			if n, ok := cgroup.Field(dir, f.file, f.name); ok {
+				f.add(n)
+			}
+		}
+	}
+	return usage, true
+}

@@ -1,0 +1,41 @@
+package executor
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"drover/executor/chrootexec"
+	"drover/executor/container"
+	"drover/executor/driver"
+	"drover/executor/rawexec"
+	"drover/executor/shim"
+)
+
+// builtinDrivers are the drivers that drover brings along.
+func builtinDrivers(cfg *Config) ([]driver.Driver, error) {
+	bin := filepath.Join(cfg.StateDir, "bin")
+	var err error
+	shimPath := cfg.ShimPath
+	if shimPath == "" {
+		shimPath, err = shim.Extract(bin, shim.Shim)
+		if err != nil && (cfg.RawExecEnabled || !errors.Is(err, shim.ErrNotBuilt)) {
+			return nil, err
+		}
+	}
+	var all []driver.Driver
+	if cfg.RawExecEnabled {
+		all = append(all, &rawexec.Driver{Shim: shimPath})
+	}
+	makerPath := cfg.ContainerMakerPath
+	if makerPath == "" && os.Geteuid() == 0 { // nobody else can make containers
+		if makerPath, err = shim.Extract(bin, shim.ContainerMaker); err != nil && !errors.Is(err, shim.ErrNotBuilt) {
+			return nil, err
+		}
+	}
+	isolated := chrootexec.Config{
+		Runtime:   container.Runtime{Shim: shimPath, Maker: makerPath},
+		ChrootEnv: cfg.ChrootEnv,
+	}
+	return append(all, &chrootexec.Exec{Config: isolated}), nil
+}
