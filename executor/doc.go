@@ -9,13 +9,13 @@
 // The rules of an allocation are one pure function, allocState.step: observations in, actions out, with time and chance
 // as parameters. Around it are shells that own a goroutine each: runner.go per allocation, agent.go for the servers,
 // report.go for what goes back to them (its rules are in outbox.go). Package driver is the contract with what runs tasks;
-// rawexec is the one driver so far, and package shim keeps its tasks alive without an agent.
+// drivers.go lists those that are built in, and package shim keeps their tasks alive without an agent.
 //
 // On disk, below Config.StateDir:
 //
 //	client-id, secret-id, incarnation   who the node is, and which life of the agent this is
 //	lock, generation                    one agent at a time; the highest generation of orders that was seen
-//	bin/drover-shim-<hash>              the task shim
+//	bin/drover-<program>-<hash>         the task shim, the maker of containers
 //	allocs/<id>/order, job, state       an order, its job, and how it goes
 //	allocs/<id>/acked                   the newest events that the servers have
 //	allocs/<id>/task-<task>-<n>/        the shim's directory for the n-th start of a task

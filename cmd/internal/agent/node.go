@@ -23,6 +23,7 @@ func openNode(cfg agentconfig.Config, version string, logger *slog.Logger, serve
 		},
 		MinDynamicPort: c.MinDynamicPort, MaxDynamicPort: c.MaxDynamicPort,
 		RawExecEnabled: cfg.RawExecEnabled, MaxKillTimeout: c.MaxKillTimeout,
-		Logger: named(logger, "client"),
+		ChrootEnv: maps.Clone(c.ChrootEnv),
+		Logger:    named(logger, "client"),
 	})
 }

@@ -172,6 +172,7 @@ func (b *builder) client(cfg *Config) error {
 	c := &cfg.Client
 	c.NodeClass, c.NodePool = t.text("client", "node_class"), t.text("client", "node_pool")
 	c.Meta, c.Options = t.table("client", "meta"), t.table("client", "options")
+	c.ChrootEnv = t.table("client", "chroot_env")
 	c.CPUTotalComputeMHz = t.int("client", "cpu_total_compute")
 	c.MemoryTotalMB, c.DiskTotalMB = t.int("client", "memory_total_mb"), t.int("client", "disk_total_mb")
 	c.Reserved = Reserved{
@@ -186,6 +187,11 @@ func (b *builder) client(cfg *Config) error {
 	for key := range c.Meta {
 		if !metaKey.MatchString(key) {
 			return fmt.Errorf("Invalid Client.Meta key: %s", key)
+		}
+	}
+	for source, target := range c.ChrootEnv {
+		if !filepath.IsAbs(source) || filepath.Clean("/"+target) == "/" {
+			return fmt.Errorf("Invalid client.chroot_env %q = %q: an absolute path of the machine and a path below the task's root are wanted", source, target)
 		}
 	}
 	if c.NodePool == "all" {

@@ -134,6 +134,7 @@ type Client struct {
 	NodePool  string
 	Meta      map[string]string
 	Options   map[string]string
+	ChrootEnv map[string]string // directories that tasks of exec and java see, and where; nil = the usual ones
 
 	NetworkInterface string // empty = the one with the default route
 

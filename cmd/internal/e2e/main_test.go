@@ -58,21 +58,30 @@ func buildAndRun(m *testing.M) (code int, err error) {
 	return code, nil
 }
 
-// build makes the shim, which the program carries inside, and then the program.
+// build makes the programs that drover carries inside, and then drover.
 func build(root string) error {
-	shim, embedded := filepath.Join(root, "drover-shim"), filepath.Join(moduleRoot, "executor/shim/bin/drover-shim")
-	if err := goBuild([]string{"CGO_ENABLED=0"}, "-trimpath", "-ldflags", "-s -w", "-o", shim, "./cmd/drover-shim"); err != nil {
-		return err
-	}
-	fresh, err := os.ReadFile(shim)
-	if err != nil {
-		return err
-	}
-	// Only a shim that differs is put in place, and at once: other builds may read it now.
-	if old, err := os.ReadFile(embedded); err != nil || !bytes.Equal(old, fresh) {
-		next := embedded + ".e2e"
-		if err := errors.Join(os.WriteFile(next, fresh, 0o755), os.Rename(next, embedded)); err != nil {
+	for _, c := range []struct {
+		name, cgo string
+		flags     []string
+	}{
+		{"drover-shim", "CGO_ENABLED=0", []string{"-ldflags", "-s -w"}},
+		{"drover-container", "CGO_ENABLED=1", []string{"-tags", "netgo osusergo", "-ldflags", "-s -w -extldflags '-static'"}},
+	} {
+		built, embedded := filepath.Join(root, c.name), filepath.Join(moduleRoot, "executor/shim/bin", c.name)
+		args := append(append([]string{"-trimpath"}, c.flags...), "-o", built, "./cmd/"+c.name)
+		if err := goBuild([]string{c.cgo}, args...); err != nil {
 			return err
+		}
+		fresh, err := os.ReadFile(built)
+		if err != nil {
+			return err
+		}
+		// Only a program that differs is put in place, and at once: other builds may read it now.
+		if old, err := os.ReadFile(embedded); err != nil || !bytes.Equal(old, fresh) {
+			next := embedded + ".e2e"
+			if err := errors.Join(os.WriteFile(next, fresh, 0o755), os.Rename(next, embedded)); err != nil {
+				return err
+			}
 		}
 	}
 	return goBuild(nil, append(raceFlags, "-o", program, "./cmd/drover")...)
