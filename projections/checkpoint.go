@@ -216,6 +216,7 @@ func (s *State) mustSpec(hash event.Hash) *Spec {
 func (s *State) indexEvaluation(e *event.Evaluation) {
 	s.evaluations.put(e.ID, e)
 	s.evaluationsOfJob.put(jobOrder{e.Job(), e.CreateIndex, e.ID}, e)
+	s.evaluationAge.put(aged{e.CreateIndex, e.ID}, e.ID)
 	s.noteEvaluation(e)
 	switch e.Status {
 	case event.EvalPending:

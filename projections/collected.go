@@ -279,6 +279,7 @@ func (s *State) removeEvaluation(r *event.Record, e *event.Evaluation) {
 	}
 	s.evaluations.remove(e.ID)
 	s.evaluationsOfJob.remove(jobOrder{e.Job(), e.CreateIndex, e.ID})
+	s.evaluationAge.remove(aged{e.CreateIndex, e.ID})
 	s.ended.evaluations.remove(aged{e.ModifyIndex, e.ID})
 	s.indexes[TableEvaluations] = r.Index
 }

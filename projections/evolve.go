@@ -348,6 +348,9 @@ func (s *State) putEvaluation(r *event.Record, old, eval *event.Evaluation) {
 	}
 	s.evaluations.put(eval.ID, eval)
 	s.evaluationsOfJob.put(jobOrder{key, eval.CreateIndex, eval.ID}, eval)
+	if old == nil {
+		s.evaluationAge.put(aged{eval.CreateIndex, eval.ID}, eval.ID)
+	}
 	s.noteEvaluation(eval)
 	switch eval.Status {
 	case event.EvalPending:

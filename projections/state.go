@@ -3,6 +3,7 @@ package projections
 import (
 	"cmp"
 	"iter"
+	"slices"
 
 	"drover/eventlog/event"
 )
@@ -57,6 +58,7 @@ type State struct {
 	allocationCount  int
 	allocationsOfJob table[event.JobKey, ordinals]
 	evaluationsOfJob table[jobOrder, *event.Evaluation]
+	evaluationAge    table[aged, event.ID] // by create index; the row never changes
 	pending          table[queueOrder, *event.Evaluation]
 	blocked          table[event.JobKey, *event.Evaluation]
 	commandAge       table[agedCommand, event.ID]
@@ -156,6 +158,7 @@ func New() *State {
 		commands:         newTable[event.ID, Remembered](event.ID.Compare),
 		allocationsOfJob: newTable[event.JobKey, ordinals](event.JobKey.Compare),
 		evaluationsOfJob: newTable[jobOrder, *event.Evaluation](compareJobOrder),
+		evaluationAge:    newTable[aged, event.ID](compareAgedID),
 		pending:          newTable[queueOrder, *event.Evaluation](compareQueueOrder),
 		blocked:          newTable[event.JobKey, *event.Evaluation](event.JobKey.Compare),
 		commandAge:       newTable[agedCommand, event.ID](compareAged),
@@ -176,6 +179,7 @@ func (s *State) clone() *State {
 	c.commands = s.commands.copy()
 	c.allocationsOfJob = s.allocationsOfJob.copy()
 	c.evaluationsOfJob = s.evaluationsOfJob.copy()
+	c.evaluationAge = s.evaluationAge.copy()
 	c.pending = s.pending.copy()
 	c.blocked = s.blocked.copy()
 	c.commandAge = s.commandAge.copy()
@@ -216,6 +220,14 @@ func (s *State) Job(key event.JobKey) *Job {
 // Jobs visits all jobs by namespace and ID.
 func (s *State) Jobs() iter.Seq[*Job] { return s.jobs.all() }
 
+// JobsSince visits jobs by namespace and ID, from one on.
+func (s *State) JobsSince(key event.JobKey) iter.Seq[*Job] {
+	return s.jobs.from(key, func(event.JobKey) bool { return true })
+}
+
+// JobsDown visits all jobs in the opposite order.
+func (s *State) JobsDown() iter.Seq[*Job] { return s.jobs.down() }
+
 // Evaluation looks up an evaluation; nil when there is none.
 func (s *State) Evaluation(id event.ID) *event.Evaluation {
 	e, _ := s.evaluations.get(id)
@@ -224,6 +236,28 @@ func (s *State) Evaluation(id event.ID) *event.Evaluation {
 
 // Evaluations visits all evaluations by ID.
 func (s *State) Evaluations() iter.Seq[*event.Evaluation] { return s.evaluations.all() }
+
+// EvaluationsSince visits evaluations in the order of their creation, from one
+// index and ID on.
+func (s *State) EvaluationsSince(index uint64, id event.ID) iter.Seq[*event.Evaluation] {
+	return s.aged(s.evaluationAge.from(aged{index, id}, func(aged) bool { return true }))
+}
+
+// EvaluationsUntil visits evaluations in the opposite order, down from one index
+// and ID.
+func (s *State) EvaluationsUntil(index uint64, id event.ID) iter.Seq[*event.Evaluation] {
+	return s.aged(s.evaluationAge.downFrom(aged{index, id}))
+}
+
+func (s *State) aged(ids iter.Seq[event.ID]) iter.Seq[*event.Evaluation] {
+	return func(yield func(*event.Evaluation) bool) {
+		for id := range ids {
+			if !yield(s.Evaluation(id)) {
+				return
+			}
+		}
+	}
+}
 
 // EvaluationsOf visits a job's evaluations in the order of their creation.
 func (s *State) EvaluationsOf(job event.JobKey) iter.Seq[*event.Evaluation] {
@@ -267,6 +301,19 @@ func (s *State) AllocationCount() int { return s.allocationCount }
 // included.
 func (s *State) JobCount() int        { return s.jobs.len() }
 func (s *State) EvaluationCount() int { return s.evaluations.len() }
+
+// AllocationsDown visits all allocations, the newest first.
+func (s *State) AllocationsDown() iter.Seq[*Allocation] {
+	return func(yield func(*Allocation) bool) {
+		for _, rows := range s.allocations.pagesDown() {
+			for _, a := range slices.Backward(rows) {
+				if a != nil && !yield(a) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // Allocations visits all allocations in the order of their creation.
 func (s *State) Allocations() iter.Seq[*Allocation] {
@@ -315,6 +362,9 @@ func (s *State) Node(id event.ID) *Node {
 // Nodes visits all nodes by ID.
 func (s *State) Nodes() iter.Seq[*Node] { return s.nodes.all() }
 
+// NodesDown visits all nodes in the opposite order.
+func (s *State) NodesDown() iter.Seq[*Node] { return s.nodes.down() }
+
 // NodeCount is the number of nodes.
 func (s *State) NodeCount() int { return s.nodes.len() }
 
@@ -362,10 +412,15 @@ func prefixRange[V any](t table[event.ID, V], prefix []byte) iter.Seq[V] {
 }
 
 // AllocationsByPrefix visits the allocations whose ID begins with these bytes. It
-// looks at every allocation.
+// looks at every allocation, unless the prefix is a whole ID.
 func (s *State) AllocationsByPrefix(prefix []byte) iter.Seq[*Allocation] {
 	return func(yield func(*Allocation) bool) {
-		if len(prefix) > len(event.ID{}) {
+		if len(prefix) >= len(event.ID{}) {
+			if len(prefix) == len(event.ID{}) {
+				if a := s.Allocation(event.ID(prefix)); a != nil {
+					yield(a)
+				}
+			}
 			return
 		}
 		for a := range s.Allocations() {

@@ -44,6 +44,21 @@ func (t table[K, V]) all() iter.Seq[V] {
 	}
 }
 
+// down visits every value against key order.
+func (t table[K, V]) down() iter.Seq[V] {
+	return func(yield func(V) bool) {
+		t.tree.Reverse(func(r row[K, V]) bool { return yield(r.value) })
+	}
+}
+
+// downFrom visits values against key order, beginning with the last whose key is
+// not greater than start.
+func (t table[K, V]) downFrom(start K) iter.Seq[V] {
+	return func(yield func(V) bool) {
+		t.tree.Descend(row[K, V]{key: start}, func(r row[K, V]) bool { return yield(r.value) })
+	}
+}
+
 // from visits values in key order, beginning with the first whose key is not
 // less than start, for as long as within holds.
 func (t table[K, V]) from(start K, within func(K) bool) iter.Seq[V] {

@@ -160,6 +160,27 @@ func (v *vector[T]) pages() iter.Seq2[uint64, []T] {
 	}
 }
 
+// pagesDown is pages, the last page first.
+func (v *vector[T]) pagesDown() iter.Seq2[uint64, []T] {
+	return func(yield func(uint64, []T) bool) {
+		if v.root != nil {
+			v.root.visitDown(0, v.len, yield)
+		}
+	}
+}
+
+func (p *page[T]) visitDown(first, end uint64, yield func(uint64, []T) bool) bool {
+	if p.height == 0 {
+		return yield(first, p.values[:min(uint64(fanOut), end-first)])
+	}
+	for i, kid := range slices.Backward(p.kids[:]) {
+		if kid != nil && !kid.visitDown(first+uint64(i)<<(uint(p.height)*fanBits), end, yield) {
+			return false
+		}
+	}
+	return true
+}
+
 func (p *page[T]) visit(first, end uint64, yield func(uint64, []T) bool) bool {
 	if p.height == 0 {
 		return yield(first, p.values[:min(uint64(fanOut), end-first)])

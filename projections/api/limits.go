@@ -54,4 +54,19 @@ const (
 	// remembers. Jobs are placed one after the other, so a few save most of the
 	// repetition; with 5,000 streams each one costs a quarter of a megabyte.
 	specsNotedMax = 8
+
+	// searchResultsMax is how many matches of each context a search shows; clients
+	// of the field expect it.
+	searchResultsMax = 20
+
+	// fuzzyMatchesMax is among how many matches of a context the best ones are
+	// chosen, so that a text that everything holds ends a walk soon.
+	fuzzyMatchesMax = 100
+
+	// fuzzyTextMin is the shortest text, in characters, that is searched for: a
+	// single one is in nearly every name.
+	fuzzyTextMin = 2
+
+	// searchBytesMax bounds the question of a search.
+	searchBytesMax = 64 << 10
 )

@@ -3,7 +3,6 @@ package api
 import (
 	"iter"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -47,6 +46,7 @@ func (a *API) Register(rt *rest.Router) {
 	get("/v1/namespace/{id}", namespaceView)
 
 	a.registerAgent(rt)
+	a.registerSearch(rt)
 	rt.Handle(http.MethodGet, "/v1/event/stream", a.topics)
 	rt.Handle(http.MethodGet, "/v1/event/log", a.auditLog)
 	rt.Handle(http.MethodGet, "/v1/event/verify", a.verify)
@@ -115,10 +115,7 @@ var jobsView = view{
 		if err != nil {
 			return nil, err
 		}
-		jobs := where(k.state.Jobs(), func(j *projections.Job) bool {
-			return k.InNamespace(j.Key.Namespace) && strings.HasPrefix(j.Key.ID, k.Prefix)
-		})
-		return list(k, rest.KeyScopedID, jobs, jobKey,
+		return list(k, rest.KeyScopedID, jobsIn(k), jobKey,
 			func(j *projections.Job) any { return NewJob(j) },
 			func(j *projections.Job) *JobStub { return NewJobStub(j, meta) })
 	},
@@ -325,6 +322,7 @@ var evaluationsView = view{
 var evaluationsCountView = view{
 	index: evaluationsIndex, matter: evaluationsMatter,
 	show: func(k *ask) (any, error) {
+		k.NextToken = "" // they are counted all
 		objects, _, _, err := evaluationsIn(k)
 		if err != nil {
 			return nil, err
@@ -414,13 +412,13 @@ var nodesView = view{
 		if err != nil {
 			return nil, err
 		}
-		objects := k.state.Nodes()
+		objects := either(k, k.state.Nodes(), k.state.NodesDown())
 		if k.Prefix != "" {
 			prefix, err := rest.ParseIDPrefix(k.Prefix)
 			if err != nil {
 				return nil, err
 			}
-			objects = k.state.NodesByPrefix(prefix)
+			objects = turned(k, k.state.NodesByPrefix(prefix))
 		}
 		return list(k, rest.KeyID, objects,
 			func(n *projections.Node) rest.Key { return byID(n.Info.ID) },
@@ -457,7 +455,7 @@ var nodeAllocationsView = view{
 	matter: func(k *ask) matter { return matter{sort: allocationsOnNode, id: k.object()} },
 	show: func(k *ask) (any, error) {
 		rows := []*Allocation{}
-		for alloc := range sortedAllocations(k.state.AllocationsOn(k.object())) {
+		for alloc := range sortedAllocations(k.state.AllocationsOn(k.object()), 1) {
 			rows = append(rows, NewAllocation(k.state, alloc, true))
 		}
 		return rows, nil
@@ -503,56 +501,4 @@ var namespaceView = view{
 		}
 		return nil, notFound("namespace")
 	},
-}
-
-// jobStatuses answers user interfaces, which ask for all jobs or name some.
-func (a *API) jobStatuses(w http.ResponseWriter, r *http.Request) error {
-	k, err := a.ask(r)
-	if err != nil {
-		return err
-	}
-	if k.PerPage == 0 {
-		k.PerPage = statusesPerPage
-	}
-	var asked struct {
-		Jobs            []struct{ ID, Namespace string }
-		IncludeChildren bool
-	}
-	if r.Method == http.MethodPost {
-		if err := rest.DecodeJSON(w, r, statusesBytesMax, &asked); err != nil {
-			return err
-		}
-	}
-	children, err := k.Bool("include_children", asked.IncludeChildren, http.StatusBadRequest)
-	if err != nil {
-		return err
-	}
-	named := make(map[event.JobKey]bool)
-	for _, j := range asked.Jobs {
-		if j.Namespace == "" {
-			j.Namespace = k.Namespace
-		}
-		named[event.JobKey{Namespace: j.Namespace, ID: j.ID}] = true
-	}
-	return a.answer(w, k, view{
-		index: jobsIndex, matter: jobsMatter,
-		show: func(k *ask) (any, error) {
-			jobs := where(k.state.Jobs(), func(j *projections.Job) bool {
-				if len(named) > 0 {
-					return named[j.Key]
-				}
-				return k.InNamespace(j.Key.Namespace) && strings.HasPrefix(j.Key.ID, k.Prefix) &&
-					(children || j.Spec.Job.ParentID == "")
-			})
-			key := func(j *projections.Job) rest.Key {
-				return rest.Key{Number: j.ModifyIndex, ID: j.Key.Namespace + "/" + j.Key.ID}
-			}
-			sorted := slices.SortedFunc(jobs, func(a, b *projections.Job) int { return key(a).Compare(key(b)) })
-			// Newest first is the order of this list; "reverse" turns it.
-			k.Reverse = !k.Reverse
-			return list(k, rest.KeyCreation, slices.Values(sorted), key,
-				func(j *projections.Job) any { return NewJob(j) },
-				func(j *projections.Job) *JobStatus { return NewJobStatus(k.state, j) })
-		},
-	})
 }
