@@ -56,6 +56,9 @@ const (
 	// artifactsParallel bounds the downloads of one task at a time.
 	artifactsParallel = 3
 
+	// templatePoll is how often the files are looked at that a running task's templates read.
+	templatePoll = 2 * time.Second
+
 	// logFrameBytes is the most data in one frame of a followed file.
 	logFrameBytes = 64 << 10
 	// logHeartbeat is how often a followed file that does not grow shows a sign of life.

@@ -32,24 +32,24 @@ func (p *preparation) tell(kind event.TaskEventType, details map[string]string) 
 
 // place is where a path of the job file is: below the task's directory, or below the one that its group shares. Nothing
 // else can be named: not the other tasks' directories, and not what is the agent's in this one.
-func (p *preparation) place(path string) (root, below string, err error) {
+func (b *taskBasis) place(path string) (root, below string, err error) {
 	clean := filepath.Clean(path)
-	if rel, err := filepath.Rel(p.dirs.alloc, clean); err == nil && filepath.IsAbs(clean) && filepath.IsLocal(rel) {
+	if rel, err := filepath.Rel(b.dirs.alloc, clean); err == nil && filepath.IsAbs(clean) && filepath.IsLocal(rel) {
 		clean = rel
-	} else if p.isolated && (clean == driver.SharedMount || strings.HasPrefix(clean, driver.SharedMount+"/")) {
+	} else if b.isolated && (clean == driver.SharedMount || strings.HasPrefix(clean, driver.SharedMount+"/")) {
 		clean = sharedDirName + strings.TrimPrefix(clean, driver.SharedMount)
 	} else {
-		clean = filepath.Join(p.task.Name, clean)
+		clean = filepath.Join(b.task.Name, clean)
 	}
 	first, rest, _ := strings.Cut(clean, "/")
 	switch {
-	case !filepath.IsLocal(clean) || first != p.task.Name && first != sharedDirName,
-		first == p.task.Name && (rest == "private" || strings.HasPrefix(rest, "private/")):
+	case !filepath.IsLocal(clean) || first != b.task.Name && first != sharedDirName,
+		first == b.task.Name && (rest == "private" || strings.HasPrefix(rest, "private/")):
 		return "", "", fmt.Errorf("%q is outside of the task's directory", path)
 	case first == sharedDirName:
-		return p.dirs.alloc, clean, nil
+		return b.dirs.alloc, clean, nil
 	}
-	return p.dirs.task, filepath.Clean(rest), nil
+	return b.dirs.task, filepath.Clean(rest), nil
 }
 
 // artifacts fetches what the task needs and has not got yet.

@@ -261,7 +261,7 @@ func TestTasksThatCannotStart(t *testing.T) {
 		{"unrecoverable", "Received, Task Setup, Driver Failure, Not Restarting", fakeJob(map[string]any{"start_error": "no"})},
 		{"no driver", "Received, Task Setup, Driver Failure, Not Restarting",
 			fakeJob(nil, func(j *event.Job) { j.TaskGroups[0].Tasks[0].Driver = "raw_exec" })},
-		{"template", "Received, Task Setup, Driver Failure, Not Restarting",
+		{"template without a destination", "Received, Task Setup, Killing, Not Restarting",
 			fakeJob(nil, func(j *event.Job) { j.TaskGroups[0].Tasks[0].Templates = []event.Template{{}} })},
 		{"bridge network", "Received, Task Setup, Driver Failure, Not Restarting",
 			fakeJob(nil, func(j *event.Job) { j.TaskGroups[0].Networks = []event.NetworkResource{{Mode: "bridge"}} })},

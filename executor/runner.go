@@ -56,6 +56,8 @@ type runner struct {
 type running struct {
 	start  uint64
 	driver driver.Running
+	// unwatch ends the look after the task's templates; nil while a start of an earlier agent is only known.
+	unwatch func()
 }
 
 // allocView is what others may see of an allocation.
@@ -142,6 +144,11 @@ func (r *runner) loop() {
 			for _, giveUp := range r.starting {
 				giveUp()
 			}
+			for _, t := range r.tasks {
+				if t.unwatch != nil {
+					t.unwatch()
+				}
+			}
 			return
 		}
 	}
@@ -160,7 +167,11 @@ func (r *runner) handle(o observation) bool {
 		close(what.done)
 	case obsRunning:
 		r.env.log.Info("task runs", "alloc", r.id, "task", what.Task, "start", what.Start)
-		r.tasks[what.Task] = &running{start: what.Start, driver: what.driver}
+		ctx, unwatch := context.WithCancel(context.Background())
+		r.tasks[what.Task] = &running{start: what.Start, driver: what.driver, unwatch: unwatch}
+		if len(r.group.LookupTask(what.Task).Templates) > 0 {
+			go r.watchTemplates(ctx, what.Task, what.Start, what.driver)
+		}
 		delete(r.starting, what.Task)
 		r.step(o, what.obsStarted)
 	case obsStartFailed:
@@ -315,6 +326,9 @@ func (r *runner) save(sync bool) error {
 func (r *runner) release(exit obsExited) {
 	if t := r.tasks[exit.Task]; t != nil && t.start == exit.Start {
 		delete(r.tasks, exit.Task)
+		if t.unwatch != nil {
+			t.unwatch()
+		}
 		go func() {
 			if err := t.driver.Destroy(context.Background()); err != nil {
 				r.env.log.Warn("cannot clean up after task", "alloc", r.id, "task", exit.Task, "err", err)
@@ -513,13 +527,19 @@ func (r *runner) prepareTask(ctx context.Context, name string, start uint64) err
 		return err
 	}
 	p := &preparation{taskBasis: b, r: r, start: start}
-	return p.artifacts(ctx)
+	if err := p.artifacts(ctx); err != nil {
+		return err
+	}
+	return p.templates()
 }
 
 // task is one start as its driver is to run it: everything interpolated.
 func (r *runner) task(name string, start uint64) (*driver.Task, driver.Driver, error) {
 	b, err := r.basis(name)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := b.addTemplates(); err != nil {
 		return nil, nil, err
 	}
 	t, env := b.task, b.env
@@ -556,7 +576,7 @@ func canRun(group *event.TaskGroup, t *event.Task) error {
 		name  string
 		asked bool
 	}{
-		{"template", len(t.Templates) > 0}, {"volume_mount", len(t.VolumeMounts) > 0},
+		{"volume_mount", len(t.VolumeMounts) > 0},
 		{"vault", t.Vault != nil}, {"secret", len(t.Secrets) > 0}, {"csi_plugin", t.CSIPluginConfig != nil},
 	} {
 		if block.asked {

@@ -132,6 +132,8 @@ type taskState struct {
 	Killed bool `cbor:"7,keyasint,omitempty"`
 	// Handle is the driver's handle of the newest start. The step function carries it and does not look at it.
 	Handle []byte `cbor:"8,keyasint,omitempty"`
+	// Again says that the current start is being ended so that another follows, which no policy counts.
+	Again bool `cbor:"9,keyasint,omitempty"`
 }
 
 // newAllocState is an allocation of which nothing has happened yet.
@@ -219,6 +221,25 @@ type (
 		Task    string
 		Start   uint64
 		Message string
+	}
+	// obsRestart asks for another start of a task that runs.
+	obsRestart struct {
+		Task   string
+		Start  uint64
+		Reason string
+	}
+	// obsSignaling says that a signal is sent to the task.
+	obsSignaling struct {
+		Task   string
+		Start  uint64
+		Signal string
+		Reason string
+	}
+	// obsTemplateFailed says that a running task's template cannot be rendered any more.
+	obsTemplateFailed struct {
+		Task   string
+		Start  uint64
+		Reason string
 	}
 	// obsPreparing is something that happened while a task was made ready for its start.
 	obsPreparing struct {
@@ -351,6 +372,22 @@ func (s *allocState) step(r *allocRules, o observation) []action {
 	case obsDriverMessage:
 		if t := st.current(what.Task, what.Start); t != nil && t.Phase != phaseDead {
 			st.emit(t, event.TaskDriverMessage, map[string]string{event.DetailMessage: what.Message})
+		}
+	case obsRestart:
+		if t := st.current(what.Task, what.Start); t != nil && t.Phase == phaseRunning && !t.Killed {
+			st.emit(t, event.TaskRestartSignaled, map[string]string{event.DetailReason: what.Reason})
+			t.Again = true
+			st.stopNow(t)
+		}
+	case obsSignaling:
+		if t := st.current(what.Task, what.Start); t != nil && t.Phase == phaseRunning {
+			st.emit(t, event.TaskSignaling, map[string]string{event.DetailSignal: what.Signal, event.DetailReason: what.Reason})
+		}
+	case obsTemplateFailed:
+		if t := st.current(what.Task, what.Start); t != nil && t.Phase == phaseRunning && !t.Killed {
+			st.emit(t, event.TaskKilling, map[string]string{event.DetailReason: what.Reason, event.DetailFailsTask: "true"})
+			t.Killed, t.State.Failed = true, true
+			st.stopNow(t)
 		}
 	case obsPreparing:
 		if t := st.current(what.Task, what.Start); t != nil && t.Phase == phaseStarting {
@@ -485,6 +522,10 @@ func (st *stepper) exited(t *taskState, exit driver.Exit, lost string) {
 		t.State.StartedAt = event.StampOf(st.at)
 	}
 	st.emit(t, event.TaskTerminated, details)
+	if t.Again && !st.leaving(t) {
+		st.startAgain(t, 0, "")
+		return
+	}
 	if st.leaving(t) {
 		st.emit(t, event.TaskKilled, nil)
 		st.dead(t)
@@ -522,7 +563,7 @@ func (st *stepper) timer(t *taskState, kind timerKind) {
 
 func (st *stepper) start(t *taskState) {
 	t.Start++
-	t.Handle = nil
+	t.Handle, t.Again = nil, false
 	t.Phase = phaseStarting
 	t.State.State = event.TaskPending
 	st.do(actStart{Task: t.Name, Start: t.Start})
@@ -536,20 +577,25 @@ func (st *stepper) afterEnd(t *taskState, exit driver.Exit, unrecoverable bool) 
 	t.Count, t.IntervalStart = v.account.count, v.account.intervalStart
 	switch {
 	case v.again:
-		t.Phase = phaseBackoff
-		t.State.State = event.TaskPending
-		t.State.Restarts++
-		t.State.LastRestart = event.StampOf(st.at)
-		details := map[string]string{event.DetailStartDelay: strconv.FormatInt(int64(v.delay), 10)}
-		if v.reason != "" {
-			details[event.DetailReason] = v.reason
-		}
-		st.emit(t, event.TaskRestarting, details)
-		st.do(actTimer{Task: t.Name, Start: t.Start, Kind: timerRestart, After: v.delay})
+		st.startAgain(t, v.delay, v.reason)
 	case v.failed:
 		st.emit(t, event.TaskNotRestarting, map[string]string{event.DetailReason: v.reason, event.DetailFailsTask: "true"})
 		st.fail(t)
 	default:
 		st.dead(t)
 	}
+}
+
+// startAgain has the task wait for its next start.
+func (st *stepper) startAgain(t *taskState, delay time.Duration, reason string) {
+	t.Phase = phaseBackoff
+	t.State.State = event.TaskPending
+	t.State.Restarts++
+	t.State.LastRestart = event.StampOf(st.at)
+	details := map[string]string{event.DetailStartDelay: strconv.FormatInt(int64(delay), 10)}
+	if reason != "" {
+		details[event.DetailReason] = reason
+	}
+	st.emit(t, event.TaskRestarting, details)
+	st.do(actTimer{Task: t.Name, Start: t.Start, Kind: timerRestart, After: delay})
 }

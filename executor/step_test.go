@@ -134,6 +134,10 @@ func TestStepScenarios(t *testing.T) {
 					err = errGivenUp
 				}
 				return w.observe(obsStartFailed{Task: task, Start: start(), Err: err})
+			case "restart":
+				return w.observe(obsRestart{Task: task, Start: start(), Reason: arg("reason")})
+			case "template-failed":
+				return w.observe(obsTemplateFailed{Task: task, Start: start(), Reason: arg("reason")})
 			case "preparing":
 				return w.observe(obsPreparing{Task: task, Start: start(), Kind: event.TaskDownloadingArtifacts})
 			case "not-restored":
@@ -292,7 +296,9 @@ func TestStepNeverStartsTwice(t *testing.T) {
 					observe(obsNotRestored{Task: n, Start: asked[n]})
 				}
 			},
-			"contact": func(*rapid.T) { observe(obsContact{}) },
+			"contact":         func(*rapid.T) { observe(obsContact{}) },
+			"restart":         func(*rapid.T) { n := pick(); observe(obsRestart{Task: n, Start: asked[n]}) },
+			"template failed": func(*rapid.T) { n := pick(); observe(obsTemplateFailed{Task: n, Start: asked[n]}) },
 			"timer": func(*rapid.T) {
 				slices.SortStableFunc(w.timers, func(a, b stepTimer) int { return int(a.at - b.at) })
 				if len(w.timers) > 0 {

@@ -92,7 +92,7 @@ var restartBlock = table("restart",
 	dur("interval", "Interval").act(),
 	dur("delay", "Delay").act(),
 	str("mode", "Mode").act(),
-	flag("render_templates", "RenderTemplates").actFor(false),
+	flag("render_templates", "RenderTemplates").act(),
 )
 
 var disconnectBlock = table("disconnect",

@@ -1,0 +1,323 @@
+package executor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"drover/eventlog/event"
+	"drover/executor/driver"
+	"drover/executor/template"
+)
+
+// templateFailed ends a task whose template cannot be rendered: another try would find the same.
+func templateFailed(err error) error {
+	return notReady{event.TaskKilling, driver.Unrecoverable{Err: fmt.Errorf("Template failed: %w", err)}}
+}
+
+// templates renders what the task's start needs. A later start finds what an earlier one rendered, unless the job wants
+// it anew.
+func (p *preparation) templates() error {
+	for i := range p.task.Templates {
+		t := &p.task.Templates[i]
+		root, dest, err := p.place(p.env.interpolate(t.DestPath))
+		if err != nil {
+			return templateFailed(fmt.Errorf("destination %w", err))
+		}
+		if p.start > 1 && !p.task.RestartPolicy.RenderTemplates {
+			if _, err := readBelow(root, dest); err == nil {
+				continue
+			}
+		}
+		result, err := p.render(t)
+		if err == nil {
+			err = p.write(t, root, dest, result.Output)
+		}
+		if err == nil && t.Envvars {
+			_, err = template.ParseEnv(result.Output)
+		}
+		if err != nil {
+			return templateFailed(err)
+		}
+	}
+	return nil
+}
+
+// text is the template itself, from the job or from a file of the task.
+func (b *taskBasis) text(t *event.Template) (string, error) {
+	if t.SourcePath == "" {
+		return t.EmbeddedTmpl, nil
+	}
+	path := b.env.interpolate(t.SourcePath)
+	text, err := b.read(path)
+	if err != nil {
+		return "", fmt.Errorf("read source: %w", err)
+	}
+	return string(text), nil
+}
+
+// read reads one of the task's files.
+func (b *taskBasis) read(path string) ([]byte, error) {
+	root, rel, err := b.place(path)
+	if err != nil {
+		return nil, err
+	}
+	return readBelow(root, rel)
+}
+
+// readBelow reads a file; links out of root are not followed.
+func readBelow(dir, path string) ([]byte, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	info, err := root.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // a pipe would be waited for
+		return nil, fmt.Errorf("%s is not a file", path)
+	}
+	f, err := root.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, template.SourceBytesMax+1))
+	if err == nil && len(b) > template.SourceBytesMax {
+		err = fmt.Errorf("%s is larger than %d bytes", path, template.SourceBytesMax)
+	}
+	return b, err
+}
+
+// render renders one template.
+func (b *taskBasis) render(t *event.Template) (template.Result, error) {
+	text, err := b.text(t)
+	if err != nil {
+		return template.Result{}, err
+	}
+	return template.Render(template.Template{
+		Text: text, Left: t.LeftDelim, Right: t.RightDelim, MissingKeyFails: t.ErrMissingKey,
+	}, template.Source{Env: b.env.lookup, File: b.read})
+}
+
+// lookup is what a template may ask of the task and its node.
+func (e *taskEnv) lookup(name string) (string, bool) {
+	for _, m := range []map[string]string{e.vars, e.named, e.node} {
+		if v, ok := m[name]; ok {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// write puts a rendered template into its place, whole or not at all.
+func (b *taskBasis) write(t *event.Template, dir, dest string, text []byte) error {
+	perms, err := strconv.ParseUint(t.Perms, 8, 32)
+	if t.Perms == "" {
+		perms, err = 0o644, nil
+	}
+	if err != nil {
+		return fmt.Errorf("perms %q is not an octal number", t.Perms)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := root.MkdirAll(filepath.Dir(dest), 0o755); err != nil {
+		return fmt.Errorf("write %s: %w", t.DestPath, err)
+	}
+	// A name that nobody else takes: templates of one task are written one after the other.
+	half := filepath.Join(filepath.Dir(dest), "."+filepath.Base(dest)+".new")
+	if err := root.Remove(half); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("write %s: %w", t.DestPath, err)
+	}
+	f, err := root.OpenFile(half, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", t.DestPath, err)
+	}
+	_, err = f.Write(text)
+	if uid, gid := ownerOf(t); err == nil && (uid >= 0 || gid >= 0) {
+		err = f.Chown(uid, gid)
+	}
+	if err == nil {
+		err = f.Chmod(os.FileMode(perms) & os.ModePerm)
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = root.Rename(half, dest)
+	}
+	if err != nil {
+		root.Remove(half)
+		return fmt.Errorf("write %s: %w", t.DestPath, err)
+	}
+	return nil
+}
+
+// ownerOf is whom a rendered file belongs to; -1 is the agent's user.
+func ownerOf(t *event.Template) (uid, gid int) {
+	uid, gid = -1, -1
+	if t.Uid != nil {
+		uid = *t.Uid
+	}
+	if t.Gid != nil {
+		gid = *t.Gid
+	}
+	return uid, gid
+}
+
+// addTemplates adds what templates for the environment say.
+func (b *taskBasis) addTemplates() error {
+	for i := range b.task.Templates {
+		t := &b.task.Templates[i]
+		if !t.Envvars {
+			continue
+		}
+		text, err := b.read(b.env.interpolate(t.DestPath))
+		if err != nil {
+			return templateFailed(err)
+		}
+		vars, err := template.ParseEnv(text)
+		if err != nil {
+			return templateFailed(fmt.Errorf("%s: %w", t.DestPath, err))
+		}
+		for name, value := range vars {
+			b.env.vars[name] = value
+		}
+	}
+	return nil
+}
+
+// watchTemplates looks after the templates of a task that runs: those that read files change with them. It ends with ctx.
+func (r *runner) watchTemplates(ctx context.Context, task string, start uint64, d driver.Running) {
+	b, err := r.basis(task)
+	if err != nil {
+		return
+	}
+	var watched []*event.Template
+	for i := range b.task.Templates {
+		t := &b.task.Templates[i]
+		// Most read no files. What one reads is known only once it is rendered; what it might read stands in its text.
+		if text, err := b.text(t); err == nil && !t.Once && strings.Contains(text, "file") {
+			watched = append(watched, t)
+		}
+	}
+	if len(watched) == 0 {
+		return
+	}
+	tick := time.NewTicker(templatePoll)
+	defer tick.Stop()
+	seen := map[*event.Template]string{}
+	for {
+		var changed []*event.Template
+		for _, t := range watched {
+			ok, err := b.again(t, seen)
+			if err != nil {
+				r.send(obsTemplateFailed{Task: task, Start: start, Reason: templateFailed(err).Error()})
+				return
+			}
+			if ok {
+				changed = append(changed, t)
+			}
+		}
+		if len(changed) > 0 && !r.applyTemplates(ctx, task, start, changed, d) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// again renders a template whose files have changed; true if it became something else.
+func (b *taskBasis) again(t *event.Template, seen map[*event.Template]string) (bool, error) {
+	if old, ok := seen[t]; ok && old == b.signature(old) {
+		return false, nil
+	}
+	result, err := b.render(t)
+	if err != nil {
+		return false, err
+	}
+	seen[t] = b.signature(strings.Join(result.Files, "\n"))
+	root, dest, err := b.place(b.env.interpolate(t.DestPath))
+	if err != nil {
+		return false, err
+	}
+	if old, err := readBelow(root, dest); err == nil && bytes.Equal(old, result.Output) {
+		return false, nil
+	}
+	return true, b.write(t, root, dest, result.Output)
+}
+
+// signature says of files, named one in a line, how each looked: lines of name, size and time. It takes its own result
+// too.
+func (b *taskBasis) signature(files string) string {
+	var lines []string
+	for line := range strings.SplitSeq(files, "\n") {
+		name, _, _ := strings.Cut(line, "\x00")
+		if name == "" {
+			continue
+		}
+		look := "missing"
+		if root, rel, err := b.place(name); err == nil {
+			if info, err := os.Stat(filepath.Join(root, rel)); err == nil {
+				look = fmt.Sprint(info.Size(), " ", info.ModTime().UnixNano())
+			}
+		}
+		lines = append(lines, name+"\x00"+look)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// applyTemplates lets the task know that its templates have changed; false if it is not to go on.
+func (r *runner) applyTemplates(ctx context.Context, task string, start uint64, changed []*event.Template, d driver.Running) bool {
+	var splay time.Duration
+	restart := false
+	var signals []string
+	for _, t := range changed {
+		splay = max(splay, t.Splay)
+		switch t.ChangeMode {
+		case "restart", "":
+			restart = true
+		case "signal":
+			if !slices.Contains(signals, t.ChangeSignal) {
+				signals = append(signals, t.ChangeSignal)
+			}
+		}
+	}
+	if splay > 0 && (restart || len(signals) > 0) {
+		select {
+		case <-time.After(rand.N(splay)):
+		case <-ctx.Done():
+			return false
+		}
+	}
+	if restart {
+		r.send(obsRestart{Task: task, Start: start, Reason: "Template with change_mode restart re-rendered"})
+		return false // the next start has a watch of its own
+	}
+	for _, signal := range signals {
+		r.send(obsSignaling{Task: task, Start: start, Signal: signal, Reason: "Template re-rendered"})
+		if err := d.Signal(ctx, signal); err != nil && !errors.Is(err, driver.ErrEnded) {
+			r.send(obsTemplateFailed{Task: task, Start: start, Reason: fmt.Sprintf("Template failed to send signal %s: %v", signal, err)})
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,96 @@
+package executor
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"drover/eventlog/event"
+)
+
+func TestTemplates(t *testing.T) {
+	s := newFakeServer(t)
+	a, _ := startAgent(t, testConfig(t, s))
+	job := shellJob(`cat local/conf secrets/env; echo $COLOR; stat -c %a local/conf; exit 1`, batch)
+	task := job.TaskGroups[0].Tasks[0]
+	task.RestartPolicy = event.RestartPolicy{Attempts: 1, Interval: time.Hour, Delay: time.Millisecond, Mode: "fail"}
+	task.Templates = []event.Template{
+		{EmbeddedTmpl: `{{ env "NOMAD_JOB_NAME" }} in {{ env "node.datacenter" }}, [{{ env "DROVER_TEST_NONE" }}]` + "\n", DestPath: "local/conf", Perms: "0600"},
+		{EmbeddedTmpl: "COLOR={{ sprig_upper \"red\" }}\n", DestPath: "${NOMAD_SECRETS_DIR}/env", Envvars: true},
+		{SourcePath: "local/conf", DestPath: "local/copy"},
+	}
+	id := s.place(job)
+	s.untilStatus(id, event.ClientFailed)
+	one := "web in dc1, []\nCOLOR=RED\nRED\n600\n"
+	if got := logOf(t, a, id, "main.stdout.0"); got != one+one {
+		t.Errorf("output %q; %s", got, logOf(t, a, id, "main.stderr.0"))
+	}
+	for name, c := range map[string]struct {
+		template event.Template
+		want     string
+	}{
+		"function":     {event.Template{EmbeddedTmpl: `{{ key "x" }}`, DestPath: "local/x"}, "Template failed: "},
+		"outside":      {event.Template{EmbeddedTmpl: "x", DestPath: "../../../x"}, "outside of the task's directory"},
+		"other's file": {event.Template{EmbeddedTmpl: `{{ file "/etc/hostname" }}`, DestPath: "local/x"}, "no such file"},
+		"no source":    {event.Template{SourcePath: "local/none", DestPath: "local/x"}, "read source"},
+		"environment":  {event.Template{EmbeddedTmpl: "not a variable", DestPath: "local/x", Envvars: true}, "line 1 is not NAME=value"},
+		"perms":        {event.Template{EmbeddedTmpl: "x", DestPath: "local/x", Perms: "rw"}, "octal"},
+	} {
+		job := shellJob("echo ran", batch)
+		job.TaskGroups[0].Tasks[0].RestartPolicy.Attempts = 3
+		job.TaskGroups[0].Tasks[0].Templates = []event.Template{c.template}
+		id := s.place(job)
+		s.untilStatus(id, event.ClientFailed)
+		s.mu.Lock()
+		events := s.tasks[id]["main"].Events
+		s.mu.Unlock()
+		if e := events[len(events)-2]; e.Type != event.TaskKilling || !strings.Contains(e.Message(), c.want) {
+			t.Errorf("%s: %s: %s", name, e.Type, e.Message())
+		}
+	}
+}
+
+// A template that reads a file follows it: with a signal, or with another start that no policy counts.
+func TestTemplatesChange(t *testing.T) {
+	s := newFakeServer(t)
+	a, _ := startAgent(t, testConfig(t, s))
+	place := func(mode string) (event.ID, string) {
+		job := shellJob(`trap 'cat local/conf' HUP; cat local/conf; while :; do sleep 0.01; done`)
+		job.TaskGroups[0].Tasks[0].Templates = []event.Template{{
+			EmbeddedTmpl: `value {{ file "../alloc/data/input" }}`, DestPath: "local/conf", ChangeMode: mode, ChangeSignal: "SIGHUP",
+		}}
+		first := shellTask("first", "echo one > $NOMAD_ALLOC_DIR/data/input")
+		first.Lifecycle = &event.TaskLifecycle{Hook: "prestart"}
+		job.TaskGroups[0].Tasks = append(job.TaskGroups[0].Tasks, first)
+		id := s.place(job)
+		s.until("main runs", func() bool { m := s.tasks[id]["main"]; return m != nil && m.State == event.TaskRunning })
+		return id, filepath.Join(a.cfg.AllocDir, id.String(), "alloc/data/input")
+	}
+	restarted, input := place("restart")
+	signalled, other := place("signal")
+	for _, c := range []struct {
+		id    event.ID
+		input string
+		want  string
+	}{
+		{restarted, input, "Received, Task Setup, Started, Restart Signaled, Terminated, Restarting, Started"},
+		{signalled, other, "Received, Task Setup, Started, Signaling"},
+	} {
+		for deadline := time.Now().Add(20 * time.Second); logOf(t, a, c.id, "main.stdout.0") == ""; <-time.After(2 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("it says nothing")
+			}
+		}
+		if err := os.WriteFile(c.input, []byte("two two\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		s.until("change", func() bool { return historyOf(s.tasks[c.id]["main"]) == c.want })
+		for deadline := time.Now().Add(20 * time.Second); logOf(t, a, c.id, "main.stdout.0") != "value one\nvalue two two\n"; <-time.After(2 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("output %q", logOf(t, a, c.id, "main.stdout.0"))
+			}
+		}
+	}
+}
