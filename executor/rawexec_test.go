@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"drover/eventlog/event"
 )
@@ -152,4 +153,30 @@ func TestOutputIsRotated(t *testing.T) {
 	if entries, err := os.ReadDir(filepath.Join(a.cfg.AllocDir, id.String(), "alloc/logs")); err != nil || len(entries) != 0 {
 		t.Errorf("%d log files of a task without logs, %v", len(entries), err)
 	}
+}
+
+// What children of a task used is not forgotten when they have ended: many tasks do their work in short-lived ones.
+func TestUsageCountsEndedChildren(t *testing.T) {
+	s := newFakeServer(t)
+	a, _ := startAgent(t, testConfig(t, s))
+	id := s.place(shellJob(`sh -c 'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done'; echo done; sleep 1000; true`))
+	s.untilStatus(id, event.ClientRunning)
+	for deadline := time.Now().Add(60 * time.Second); logOf(t, a, id, "main.stdout.0") != "done\n"; <-time.After(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the child does not end")
+		}
+	}
+	r, _ := a.runner(id)
+	r.mu.Lock()
+	live := r.view.live["main"]
+	r.mu.Unlock()
+	usage, err := live.Usage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if usage.UserTime < 50*time.Millisecond {
+		t.Errorf("a task whose child worked used %v", usage.UserTime)
+	}
+	s.stop(id)
+	s.untilStatus(id, event.ClientComplete)
 }

@@ -21,7 +21,9 @@ type Stat struct {
 	Start    uint64 // ticks since boot
 	UserTick uint64 // processor time in user mode, ticks of 1/100 s
 	SysTick  uint64 // processor time in the kernel, ticks of 1/100 s
-	RSSPages int64  // resident pages
+	// WaitedUserTick and WaitedSysTick are those of children that have ended and were waited for, and of theirs.
+	WaitedUserTick, WaitedSysTick uint64
+	RSSPages                      int64 // resident pages
 }
 
 // ErrGone says that the process does not exist any more.
@@ -50,6 +52,7 @@ func parseStat(pid int, b []byte) (Stat, error) {
 	s := Stat{
 		PID: pid, Parent: int(number(1)), Group: int(number(2)), Session: int(number(3)),
 		Zombie: f[0] == "Z" || f[0] == "X", Start: number(19), UserTick: number(11), SysTick: number(12),
+		WaitedUserTick: number(13), WaitedSysTick: number(14),
 	}
 	s.RSSPages, _ = strconv.ParseInt(f[21], 10, 64)
 	return s, nil

@@ -11,7 +11,7 @@ import (
 func TestParseStat(t *testing.T) {
 	line := "42 (a) b (c) S 7 40 30 0 -1 4194560 1 2 3 4 11 12 13 14 20 0 1 0 999 1000 77 18446744073709551615"
 	s, err := parseStat(42, []byte(line))
-	want := Stat{PID: 42, Parent: 7, Group: 40, Session: 30, Start: 999, UserTick: 11, SysTick: 12, RSSPages: 77}
+	want := Stat{PID: 42, Parent: 7, Group: 40, Session: 30, Start: 999, UserTick: 11, SysTick: 12, WaitedUserTick: 13, WaitedSysTick: 14, RSSPages: 77}
 	if err != nil || s != want {
 		t.Errorf("%+v, %v; want %+v", s, err, want)
 	}
