@@ -19,6 +19,7 @@ type decoder struct {
 	diags    hcl.Diagnostics
 	expanded int       // blocks made by dynamic blocks so far
 	at       hcl.Range // header of the block being decoded, for what has no place of its own
+	old      []oldName // that were written
 }
 
 func (d *decoder) fail(at hcl.Range, summary, detail string) {
@@ -182,7 +183,10 @@ func (d *decoder) block(w written, b *block) tree {
 				fmt.Sprintf("Inappropriate value for attribute %q: %s.", attr.Name, err))
 			continue
 		}
-		if value != nil {
+		switch {
+		case f.old != "":
+			d.old = append(d.old, oldName{attr.NameRange, fmt.Sprintf("%s in %s %s", attr.Name, b.name, f.old)})
+		case value != nil:
 			t[f.json] = value
 		}
 	}

@@ -175,3 +175,43 @@ func BenchmarkParseAndValidate1000Lines(b *testing.B) {
 		}
 	}
 }
+
+// What is brought into today's form once is in today's form; an edit never makes text out of nothing.
+func FuzzModernizeText(f *testing.F) {
+	for _, text := range seeds(f, "parse") {
+		f.Add(text)
+	}
+	files, err := filepath.Glob("testdata/workshops/*.nomad")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add([]byte(completeSlide(string(text))))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		m := modernizeText(text, "job.hcl")
+		if m == nil {
+			return
+		}
+		for at := range m.text {
+			if old := m.oldOffset(at); old < 0 || old > len(text) {
+				t.Fatalf("offset %d of the new text is %d in one of %d bytes", at, old, len(text))
+			}
+		}
+		if _, diags, _ := parseText(ParseConfig{Path: "job.hcl", Body: m.text}); diags.HasErrors() {
+			m.place(diags, "job.hcl")
+			return
+		}
+		if again := modernizeText(m.text, "job.hcl"); again != nil && string(again.text) != string(m.text) {
+			r1, d1, _ := parseText(ParseConfig{Path: "job.hcl", Body: m.text})
+			r2, d2, _ := parseText(ParseConfig{Path: "job.hcl", Body: again.text})
+			if d1.HasErrors() || d2.HasErrors() || string(r1.Written) != string(r2.Written) {
+				t.Fatalf("not the same a second time:\n%s\n---\n%s\n%v", m.text, again.text, d2)
+			}
+		}
+	})
+}

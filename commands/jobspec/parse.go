@@ -46,6 +46,9 @@ type Result struct {
 	// defaults, and a namespace or region given beside the job (flag, query parameter) takes their place.
 	NamespaceWritten bool
 	RegionWritten    bool
+
+	old   []oldName         // in the text that was read
+	flags map[string]string // texts of variables, as flags and environment gave them
 }
 
 // ParseError is one problem of a job file, with its place.
@@ -74,15 +77,45 @@ func (e ParseErrors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Parse reads a job file in HCL2, or in HCL's JSON syntax when its first byte is {. The error is of type ParseErrors.
+// Parse reads a job file in HCL2, in the HCL1 of older files, or in HCL's JSON syntax when its first byte is {. The error
+// is of type ParseErrors.
 func Parse(cfg ParseConfig) (*Result, error) {
 	if cfg.Path == "" {
 		cfg.Path = "input.hcl"
 	}
+	res, diags, isSyntax := parseText(cfg)
+	if res != nil {
+		res.Warnings = append((*modernText)(nil).oldNames(res.old), res.Warnings...)
+		res.keepSubmission(cfg)
+		return res, nil
+	}
+	if old := modernizeText(cfg.Body, cfg.Path); old != nil {
+		modern := cfg
+		modern.Body = old.text
+		res, again, stillSyntax := parseText(modern)
+		if res != nil {
+			res.Warnings = slices.Concat(old.warnings, old.oldNames(res.old), res.Warnings)
+			res.keepSubmission(cfg)
+			return res, nil
+		}
+		// The text is wrong in some other way. What is left to say is about that, unless the text was misread.
+		if isSyntax && !stillSyntax || isSyntax == stillSyntax && len(again) < len(diags) {
+			old.place(again, cfg.Path)
+			diags, isSyntax = again, stillSyntax
+		}
+	}
+	errs := parseErrors(diags)
+	if isSyntax {
+		errs = errs[:min(len(errs), syntaxErrorsMax)]
+	}
+	return nil, errs
+}
+
+// parseText reads a text in HCL2. isSyntax tells problems of the text's form from those of its content.
+func parseText(cfg ParseConfig) (res *Result, diags hcl.Diagnostics, isSyntax bool) {
 	body, diags := parseBody(cfg.Body, cfg.Path, topBlock)
 	if diags.HasErrors() {
-		errs := parseErrors(diags)
-		return nil, errs[:min(len(errs), syntaxErrorsMax)]
+		return nil, diags, true
 	}
 	refs := &references{src: source{text: cfg.Body, json: isJSON(cfg.Body)}, literals: map[string]cty.Value{}}
 	rewriteReferences(refs, body)
@@ -94,27 +127,31 @@ func Parse(cfg ParseConfig) (*Result, error) {
 	root.Variables = map[string]cty.Value{"var": vars.values(refs)}
 	root.Variables["local"] = vars.locals(body, root)
 	if vars.diags.HasErrors() {
-		return nil, parseErrors(vars.diags)
+		return nil, vars.diags, false
 	}
 
 	d := &decoder{}
 	written := d.file(body, root, cfg.Path)
 	if d.diags.HasErrors() {
-		return nil, parseErrors(d.diags)
+		return nil, d.diags, false
 	}
+	old := append(staggered(written), modernize(written)...)
 	inJSON, err := json.Marshal(written)
 	if err != nil {
 		panic(fmt.Sprintf("jobspec: a tree that is not JSON: %v", err))
 	}
 	kept := writtenKept(written, jobBlock, "job")
-	res := newResult(written)
-	res.Written = inJSON
-	res.Warnings = append(vars.warnings, keptWarning(kept)...)
-	res.Submission = &event.JobSubmission{
-		Source: string(cfg.Body), Format: "hcl2", VariableFlags: vars.flags, Variables: joinVarFiles(cfg.VarFiles),
-	}
-	res.Submission, res.Warnings = keepable(res.Submission, res.Warnings)
-	return res, nil
+	res = newResult(written)
+	res.Written, res.flags, res.old = inJSON, vars.flags, d.old
+	res.Warnings = slices.Concat(vars.warnings, old, keptWarning(kept))
+	return res, nil, false
+}
+
+// keepSubmission keeps the text as its author wrote it.
+func (r *Result) keepSubmission(cfg ParseConfig) {
+	r.Submission, r.Warnings = keepable(&event.JobSubmission{
+		Source: string(cfg.Body), Format: "hcl2", VariableFlags: r.flags, Variables: joinVarFiles(cfg.VarFiles),
+	}, r.Warnings)
 }
 
 // rewriteReferences treats each part of a file by the names it may use.
@@ -240,12 +277,15 @@ func parseJSONJob(obj map[string]any) (*Result, error) {
 	if len(d.errs) > 0 {
 		return nil, d.errs
 	}
+	old := modernize(written)
 	if !d.kept {
-		return newResult(written), nil
+		res := newResult(written)
+		res.Warnings = old
+		return res, nil
 	}
 	full := cloneTree(written)
 	res := newResult(full)
-	res.Warnings = keptWarning(changedKept(written, full))
+	res.Warnings = append(old, keptWarning(changedKept(written, full))...)
 	return res, nil
 }
 

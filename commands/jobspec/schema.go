@@ -38,6 +38,7 @@ type field struct {
 	def      any    // value when absent; nil leaves it absent
 	always   bool   // a block that exists, with its defaults, even when absent
 	required bool   // must be written in a file
+	old      string // accepted and left out, with a warning that says this
 	acts     bool   // something in Drover acts on it today
 	actsOn   []any  // values that are acted on, of a field that otherwise is only kept
 	lo, hi   int64  // bounds of an integer's type
@@ -148,6 +149,7 @@ func (f field) dflt(v any) field {
 	return f
 }
 
+func (f field) was(hint string) field     { f.old = hint; return f }
 func (f field) ever() field               { f.always = true; return f }
 func (f field) need() field               { f.required = true; return f }
 func (f field) act() field                { f.acts = true; return f }

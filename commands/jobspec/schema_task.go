@@ -8,9 +8,9 @@ var resourcesBlock = table("resources",
 	num("memory", "MemoryMB").dflt(300).act(),
 	num("memory_max", "MemoryMaxMB").actFor(int64(0)),
 	num("secrets", "SecretsMB").actFor(int64(0)),
-	num("", "DiskMB").actFor(int64(0)),
+	num("disk", "DiskMB").act(), // becomes the group's
 	num("iops", "IOPS").actFor(int64(0)),
-	many("network", "Networks", networkBlock),
+	many("network", "Networks", networkBlock).act(),
 	many("device", "Devices", table("device",
 		str("", "Name"),
 		num("count", "Count").within(0, maxInt).dflt(1),
@@ -21,7 +21,7 @@ var resourcesBlock = table("resources",
 		str("affinity", "Affinity").dflt("none"),
 		strs("devices", "Devices"),
 	)),
-).hint("disk", "disk belongs to the group: ephemeral_disk { size = … }")
+)
 
 var logsBlock = table("logs",
 	num("max_files", "MaxFiles").dflt(10).act(),

@@ -1,6 +1,9 @@
 package jobspec
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // expandConstraint brings the shorthand attributes of a constraint or affinity into operator and value.
 func expandConstraint(d *decoder, t tree) {
@@ -45,9 +48,22 @@ func expandConstraint(d *decoder, t tree) {
 }
 
 // splitPorts sorts a network's ports into those with a number and those the scheduler chooses.
-func splitPorts(_ *decoder, t tree) {
+func splitPorts(d *decoder, t tree) {
 	ports, _ := t["$ports"].([]any)
 	delete(t, "$ports")
+	// Before blocks there were lists: of labels, and of numbers that were their own labels.
+	dynamic, _ := t["$dynamic_ports"].([]any)
+	for _, label := range dynamic {
+		ports = append(ports, tree{"Label": label})
+		d.oldName("dynamic_ports is a list; modern form: port %q {}", label)
+	}
+	reserved, _ := t["$reserved_ports"].([]any)
+	for _, n := range reserved {
+		ports = append(ports, tree{"Label": fmt.Sprint(n), "Value": n})
+		d.oldName("reserved_ports is a list; modern form: port \"%d\" { static = %d }", n, n)
+	}
+	delete(t, "$dynamic_ports")
+	delete(t, "$reserved_ports")
 	for _, p := range ports {
 		list := "DynamicPorts"
 		if n, ok := p.(tree)["Value"].(int64); ok && n > 0 {
@@ -56,6 +72,11 @@ func splitPorts(_ *decoder, t tree) {
 		have, _ := t[list].([]any)
 		t[list] = append(have, p)
 	}
+}
+
+// oldName notes an old name in the block being decoded.
+func (d *decoder) oldName(format string, args ...any) {
+	d.old = append(d.old, oldName{d.at, fmt.Sprintf(format, args...)})
 }
 
 // splitIdentities tells a task's own identity from additional ones.
@@ -81,7 +102,7 @@ func splitIdentities(d *decoder, t tree) {
 
 // expandJob brings a job file's shorthands into the API's form: the label as ID and name, tasks directly in the job as
 // groups of one, vault and secret blocks of the job and its groups copied to the tasks that have none.
-func expandJob(_ *decoder, t tree) {
+func expandJob(d *decoder, t tree) {
 	label, _ := t["$label"].(string)
 	delete(t, "$label")
 	if _, ok := t["ID"]; !ok {
@@ -104,6 +125,17 @@ func expandJob(_ *decoder, t tree) {
 	delete(t, "$tasks")
 
 	groups, _ := t["TaskGroups"].([]any)
+	if services, _ := t["$services"].([]any); len(services) > 0 {
+		if len(groups) > 1 {
+			d.failBlock("Unsupported block type", `Blocks of type "service" are not expected here (in job). Hint: move it into a group or a task.`)
+		}
+		if len(groups) == 1 {
+			g := groups[0].(tree)
+			have, _ := g["Services"].([]any)
+			g["Services"] = append(have, services...)
+		}
+		d.oldName("a service in the job; modern form: move it into the group")
+	}
 	for _, g := range groups {
 		g := g.(tree)
 		tasks, _ := g["Tasks"].([]any)

@@ -209,7 +209,7 @@ func (v *validator) group(g *event.TaskGroup, path string) {
 		{"prevent_reschedule_on_lost", g.PreventRescheduleOnLost != nil},
 	} {
 		if old.written {
-			v.warn(path+"."+old.name, "is ignored; use the disconnect block")
+			v.warn(path+"."+old.name, "old syntax: only the disconnect block counts")
 		}
 	}
 	v.constraints(path, g.Constraints, true)
@@ -380,7 +380,7 @@ func (v *validator) resources(path string, r event.Resources) {
 		v.warn(path+".iops", "is ignored")
 	}
 	for i := range r.Networks {
-		v.warn(path+".network", "is deprecated: use the group's network block")
+		v.warn(path+".network", "old syntax: ports belong to the group; modern form, in the group: %s", networkForm(&r.Networks[i]))
 		if r.Networks[i].MBits < 0 {
 			v.fail(path+".network.mbits", "%d is negative", r.Networks[i].MBits)
 		}
@@ -393,6 +393,25 @@ func (v *validator) resources(path string, r event.Resources) {
 			v.fail(path+".device."+d.Name+".count", "%d is less than 1", d.Count)
 		}
 	}
+}
+
+// networkForm writes a network with its ports as a group's block.
+func networkForm(n *event.NetworkResource) string {
+	var ports []string
+	for _, p := range slices.Concat(n.ReservedPorts, n.DynamicPorts) {
+		switch {
+		case p.Value > 0:
+			ports = append(ports, fmt.Sprintf("port %q { static = %d }", p.Label, p.Value))
+		case p.To != 0:
+			ports = append(ports, fmt.Sprintf("port %q { to = %d }", p.Label, p.To))
+		default:
+			ports = append(ports, fmt.Sprintf("port %q {}", p.Label))
+		}
+	}
+	if len(ports) == 0 {
+		return "nothing, as there are no ports in it"
+	}
+	return "network { " + strings.Join(ports, ", ") + " }"
 }
 
 func (v *validator) logs(path string, l event.LogConfig, diskMB int) {

@@ -1,0 +1,8 @@
+job "example" {  
+  # ...  
+  
+  # Specify the datacenters within the region this job can run in.  
+  datacenters = ["dc1"]  
+  
+  # ...  
+}

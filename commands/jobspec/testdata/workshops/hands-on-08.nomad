@@ -1,0 +1,15 @@
+job "example" {  
+  # ...  
+  
+  group "cache" {  
+    # ...  
+    restart {  
+      # ...  
+    }  
+  
+    # Define a task to run  
+    task "redis" {  
+      # ...  
+    }  
+  }  
+}

@@ -1,0 +1,16 @@
+config {
+  image = "hashicorp/http-echo:x.y.z"
+  args = [
+    "-listen", ":80",
+    "-text", "hello world",
+  ]
+}
+
+resources {
+  network {
+    mbits = 10
+    port "http" {
+      static = 80
+    }
+  }
+}

@@ -1,0 +1,16 @@
+service {  
+  name = "http-echo"  
+  port = "http"  
+  
+  tags = [  
+    "anaconda",  
+    "urlprefix-/http-echo",  
+  ]  
+  
+  check {  
+    type      = "http"  
+    path      = "/health"  
+    interval  = "10s"  
+    timeout   = "5s"  
+  }  
+}

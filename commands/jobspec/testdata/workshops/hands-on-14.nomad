@@ -1,0 +1,7 @@
+config {  
+  image = "hashicorp/http-echo:x.y.z"  
+  args  = [  
+    "-listen", ":80",  
+    "-text", "smiling banana",  
+  ]  
+}

@@ -1,0 +1,14 @@
+config {  
+  image = "hashicorp/http-echo:x.y.z"  
+  args  = [  
+    "-listen", ":",  
+    "-text", "hello world",  
+  ]  
+}  
+  
+resources {  
+  network {  
+    mbits = 10  
+    port "http" {}  
+  }  
+}

@@ -1,0 +1,5 @@
+tags = [  
+  "testing-iguana",  
+  "urlprefix-/http-echo",  
+  "urlprefix-/my-path",  
+]

@@ -1,0 +1,9 @@
+job "job" {  
+  group "group" {  
+    task "task" {  
+      artifact {  
+        source = "https://example.com/file.tar.gz"  
+      }  
+    }  
+  }  
+}

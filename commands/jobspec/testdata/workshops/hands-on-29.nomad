@@ -1,0 +1,10 @@
+job "job" {
+  group "group" {
+    task "task" {
+      artifact {
+        source      = "https://example.com/file.tar.gz"
+        destination = "/tmp"
+      }
+    }
+  }
+}

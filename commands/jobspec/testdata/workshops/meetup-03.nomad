@@ -1,0 +1,4 @@
+constraint {
+  attribute = "$node.datacenter"
+  value = "dc1"
+}
