@@ -19,7 +19,7 @@ func parseJob(s cli.JobSource) (*cli.ParsedJob, error) {
 	if s.JSON {
 		return parsed(jobspec.ParseJSON(s.Body))
 	}
-	cfg := jobspec.ParseConfig{Path: s.Path, Body: s.Body, Vars: s.Vars, Env: s.Environ, Strict: s.Strict, AllowFS: true}
+	cfg := jobspec.ParseConfig{Path: s.Path, Body: s.Body, Vars: s.Vars, Env: s.Environ, Strict: s.Strict, AllowFS: !s.Remote}
 	for _, f := range s.VarFiles {
 		cfg.VarFiles = append(cfg.VarFiles, jobspec.VarFile{Path: f.Path, Body: f.Body})
 	}

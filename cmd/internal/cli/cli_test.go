@@ -130,7 +130,7 @@ type session struct {
 // TestCommands runs the files in testdata/commands.
 //
 //	route METHOD /path?query [status=] [index=] [next=] [file=] [once] [cut]
-//	run        what a person types; shows exit code, both outputs and what was written
+//	run        what a person types, $AGENT being the agent's URL; shows exit code, both outputs and what was written
 //	env        NAME=value lines for the commands that follow
 //	stdin      what the commands that follow can read
 //	file NAME  a file in the working directory
@@ -233,7 +233,7 @@ func (s *session) run(line string) string {
 		RunAgent: func(context.Context, agentconfig.Config, hcli.Ui) int { return 0 },
 		Environ:  environ, Now: func() time.Time { return testNow }, Zone: time.UTC,
 	}
-	code := p.Run(words(line))
+	code := p.Run(words(strings.ReplaceAll(line, "$AGENT", s.server.URL)))
 	var b strings.Builder
 	fmt.Fprintf(&b, "exit %d\n", code)
 	show := func(title, text string) {

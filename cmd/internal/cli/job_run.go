@@ -31,7 +31,7 @@ func jobRunSpec() spec {
 		name: "job run", args: "<path>", general: true,
 		synopsis: "Run a new job or update an existing job",
 		about: "Submit the job in the file, and wait until the scheduler has dealt with it.\n" +
-			"A path of \"-\" reads the standard input. Region and namespace in the file override flags and environment.\n" +
+			"The path is a file, a URL, or \"-\" for the standard input. Region and namespace in the file override flags and environment.\n" +
 			"The exit code is 2 when something could not be placed.",
 		predict: complete.PredictOr(complete.PredictFiles("*.nomad"), complete.PredictFiles("*.hcl"), complete.PredictFiles("*.json")),
 		setup: func(fs *flag.FlagSet) runFunc {
@@ -153,7 +153,7 @@ func jobValidateSpec() spec {
 		name: "job validate", args: "<path>", general: true,
 		synopsis: "Checks if a given job file is valid",
 		about: "Check the job in the file. The servers are asked; when none answers, the check is made here alone.\n" +
-			"A path of \"-\" reads the standard input.",
+			"The path is a file, a URL, or \"-\" for the standard input.",
 		predict: complete.PredictFiles("*"),
 		setup: func(fs *flag.FlagSet) runFunc {
 			var o jobFileOptions

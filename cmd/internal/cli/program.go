@@ -48,6 +48,7 @@ type Program struct {
 type JobSource struct {
 	Path     string // as it was typed; "-" for the standard input
 	Body     []byte
+	Remote   bool     // from elsewhere, so it may read no files of this machine
 	JSON     bool     // the API's JSON, a job or {"Job": …}
 	Strict   bool     // a variable that is set and not declared is an error
 	Vars     []string // name=value, from flags
@@ -156,14 +157,14 @@ type alias struct {
 
 // aliases are the short and the old names of commands.
 var aliases = map[alias]string{
-	{"run", false}: "job run", {"stop", false}: "job stop", {"validate", true}: "job validate", {"logs", true}: "alloc logs",
+	{"run", false}: "job run", {"stop", false}: "job stop", {"validate", true}: "job validate", {"init", true}: "job init", {"logs", true}: "alloc logs",
 	{"alloc-status", true}: "alloc status", {"node-status", true}: "node status", {"eval-status", true}: "eval status",
 }
 
 // specs is every command, groups first.
 func specs() []spec {
 	return slices.Concat(groups(), []spec{
-		agentSpec(), jobRunSpec(), jobStatusSpec(), jobStopSpec(), jobValidateSpec(), allocStatusSpec(), allocLogsSpec(),
+		agentSpec(), jobInitSpec(), jobRunSpec(), jobStatusSpec(), jobStopSpec(), jobValidateSpec(), allocStatusSpec(), allocLogsSpec(),
 		nodeStatusSpec(), evalStatusSpec(), evalListSpec(), eventStreamSpec(), eventVerifySpec(), benchSpec(), statusSpec(), systemGCSpec(), versionSpec(),
 	})
 }
