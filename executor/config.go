@@ -81,7 +81,7 @@ type Config struct {
 	// ChrootEnv maps directories of the machine to where tasks of the drivers exec and java see them; nil is a list of the
 	// usual ones, each at its own path.
 	ChrootEnv map[string]string
-	// Drivers are further drivers, for tests.
+	// Drivers are further drivers.
 	Drivers []driver.Driver
 	// MaxKillTimeout caps the kill timeout of tasks; 0 is 30 s.
 	MaxKillTimeout time.Duration

@@ -138,7 +138,9 @@ func abandon(env *runnerEnv, dir string) error {
 			continue
 		}
 		for _, d := range env.drivers {
-			found, err := d.Recover(context.Background(), r.bareTask(text[:cut], start), nil)
+			task := r.bareTask(text[:cut], start)
+			task.Event = nil // there is no history that a line could be added to
+			found, err := d.Recover(context.Background(), task, nil)
 			if errors.Is(err, driver.ErrNotFound) {
 				continue
 			}

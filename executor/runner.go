@@ -475,6 +475,7 @@ func (r *runner) bareTask(name string, start uint64) *driver.Task {
 		ID: fmt.Sprintf("%s/%s/%08x", r.id, name, start), AllocID: r.id, Name: name,
 		StateDir: r.startDir(name, start), TaskDir: dirs.task, LocalDir: dirs.local, SecretsDir: dirs.secrets,
 		SharedDir: dirs.shared, LogDir: dirs.logs,
+		Event: func(message string) { r.send(obsDriverMessage{Task: name, Start: start, Message: message}) },
 	}
 }
 
@@ -555,7 +556,7 @@ func (r *runner) task(name string, start uint64) (*driver.Task, driver.Driver, e
 	for _, p := range b.order.Ports {
 		ready.Ports = append(ready.Ports, driver.Port{Label: p.Label, HostIP: addressOf(r.env.node, p.HostNetwork), Host: p.Value, To: p.To})
 	}
-	ready.Event = func(message string) { r.send(obsDriverMessage{Task: name, Start: start, Message: message}) }
+	ready.NodeMHz = r.env.node.NodeResources.Cpu.CpuShares
 	if ready.User != "" {
 		if err := giveTo(ready.User, b.dirs.secrets); err != nil {
 			return nil, nil, driver.Unrecoverable{Err: err}

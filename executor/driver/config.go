@@ -90,8 +90,16 @@ func (o *Options) Ignore(names ...string) {
 
 // Err is the first mistake: an option of the wrong type, or one that was never asked for.
 func (o *Options) Err() error {
+	if err := o.check(""); err != nil {
+		return Invalid{err}
+	}
+	return nil
+}
+
+// check is the first mistake; prefix is the name of the block.
+func (o *Options) check(prefix string) error {
 	if o.err != nil {
-		return Invalid{o.err}
+		return o.err
 	}
 	unknown := ""
 	for name := range o.config {
@@ -100,7 +108,7 @@ func (o *Options) Err() error {
 		}
 	}
 	if unknown != "" {
-		return Invalid{fmt.Errorf("option %q is not known", unknown)}
+		return fmt.Errorf("option %q is not known", prefix+unknown)
 	}
 	return nil
 }

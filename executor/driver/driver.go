@@ -45,7 +45,8 @@ type Driver interface {
 	Fingerprint(ctx context.Context) event.DriverInfo
 	// Capabilities are what the agent must know to make a task ready for the driver. They never change.
 	Capabilities() Capabilities
-	// KillSignal is the signal that asks a task to end when its job names none.
+	// KillSignal is the signal that asks a task to end when its job names none; "" leaves it to what the task runs, and
+	// Stop is given "" then.
 	KillSignal() string
 	// Start runs the task. When it returns without error the task's program has begun.
 	Start(ctx context.Context, t *Task) (Running, error)
@@ -118,6 +119,7 @@ type Task struct {
 	LogsDisabled bool
 
 	CPUMHz      int64
+	NodeMHz     int64 // what the whole machine has, over all its cores
 	MemoryMB    int64
 	MemoryMaxMB int64 // what the task may use while the machine has it; 0 is MemoryMB
 

@@ -3,15 +3,27 @@ package agent
 import (
 	"log/slog"
 	"maps"
+	"path/filepath"
 
 	"drover/cmd/internal/agentconfig"
 	"drover/executor"
+	"drover/executor/docker"
+	"drover/executor/driver"
 )
 
 // openNode makes the node agent; nothing runs yet. servers is where it finds the
 // servers' agent protocol.
 func openNode(cfg agentconfig.Config, version string, logger *slog.Logger, servers []string) (*executor.Agent, error) {
 	c := cfg.Client
+	containers, err := docker.New(docker.Config{
+		Endpoint: cfg.Docker.Endpoint, AllowPrivileged: cfg.Docker.AllowPrivileged, VolumesEnabled: cfg.Docker.VolumesEnabled,
+		AllowCaps: cfg.Docker.AllowCaps, ExtraLabels: cfg.Docker.ExtraLabels, AuthFile: cfg.Docker.AuthFile, AuthHelper: cfg.Docker.AuthHelper,
+		KeepContainers: cfg.Docker.KeepContainers, KeepImages: cfg.Docker.KeepImages, ImageDelay: cfg.Docker.ImageDelay, NoLogs: cfg.Docker.NoLogs,
+		StateFile: filepath.Join(c.StateDir, "docker-images"),
+	})
+	if err != nil {
+		return nil, err
+	}
 	return executor.New(executor.Config{
 		StateDir: c.StateDir, AllocDir: c.AllocDir, Servers: servers, Dev: cfg.Dev, Version: version,
 		Name: cfg.Name, Region: cfg.Region, Datacenter: cfg.Datacenter,
@@ -24,6 +36,7 @@ func openNode(cfg agentconfig.Config, version string, logger *slog.Logger, serve
 		MinDynamicPort: c.MinDynamicPort, MaxDynamicPort: c.MaxDynamicPort,
 		RawExecEnabled: cfg.RawExecEnabled, MaxKillTimeout: c.MaxKillTimeout,
 		ChrootEnv: maps.Clone(c.ChrootEnv),
+		Drivers:   []driver.Driver{containers},
 		Logger:    named(logger, "client"),
 	})
 }

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -279,39 +281,68 @@ func (b *builder) directories(cfg *Config) error {
 	return nil
 }
 
-// rawExec reads the settings of the one task driver of this version.
-func rawExec(t tree) (tree, error) {
-	config := t.get("plugin").named["raw_exec"]["config"]
+// plugin reads the settings of a task driver.
+func plugin(t tree, name string, schema []entry) (tree, error) {
+	path := fmt.Sprintf("plugin[%q].config", name)
+	config := t.get("plugin").named[name]["config"]
 	blocks, ok := config.raw.objects()
 	if !ok && (config.raw.literal != nil || config.raw.list != nil) {
-		return nil, &keyError{path: `plugin["raw_exec"].config`, line: config.raw.line, msg: "must be a block"}
+		return nil, &keyError{path: path, line: config.raw.line, msg: "must be a block"}
 	}
 	settings := tree{}
 	for _, block := range blocks {
-		one, err := decode(block, rawExecSchema, `plugin["raw_exec"].config.`)
+		one, err := decode(block, schema, path+".")
 		if err != nil {
 			return nil, err
 		}
-		settings = merge(rawExecSchema, settings, one)
+		settings = merge(schema, settings, one)
 	}
 	return settings, nil
 }
 
-// driver takes over the settings of the task driver. The old option still
-// switches it on.
+// drivers are the task drivers whose settings this version knows.
+var drivers = map[string][]entry{"docker": dockerSchema, "raw_exec": rawExecSchema}
+
+// driver takes over the settings of the task drivers. The old options still
+// switch things on.
 func (b *builder) driver(cfg *Config) error {
-	settings, err := rawExec(b.t)
-	if err != nil {
-		return err
+	settings := map[string]tree{}
+	for _, name := range slices.Sorted(maps.Keys(drivers)) {
+		one, err := plugin(b.t, name, drivers[name])
+		if err != nil {
+			return err
+		}
+		settings[name] = one
+		b.idleDriver = append(b.idleDriver, idle(drivers[name], one, fmt.Sprintf("plugin[%q].config.", name))...)
+		if _, set := b.t.get("plugin").named[name]["args"]; set {
+			b.idleDriver = append(b.idleDriver, fmt.Sprintf("plugin[%q].args", name))
+		}
 	}
-	cfg.RawExecEnabled = settings.on("enabled")
-	b.idleDriver = idle(rawExecSchema, settings, `plugin["raw_exec"].config.`)
-	if _, set := b.t.get("plugin").named["raw_exec"]["args"]; set {
-		b.idleDriver = append(b.idleDriver, `plugin["raw_exec"].args`)
+	option := func(name string) bool {
+		switch strings.ToLower(cfg.Client.Options[name]) {
+		case "1", "true":
+			return true
+		}
+		return false
 	}
-	switch strings.ToLower(cfg.Client.Options["driver.raw_exec.enable"]) {
-	case "1", "true":
-		cfg.RawExecEnabled = true
+	cfg.RawExecEnabled = settings["raw_exec"].on("enabled") || option("driver.raw_exec.enable")
+	d := settings["docker"]
+	// off reports whether a switch that is on by itself was switched off.
+	off := func(path ...string) bool {
+		v := d.get(path[:1]...).tree
+		_, set := v[path[1]]
+		return set && !d.on(path...)
+	}
+	cfg.Docker = Docker{
+		Endpoint: d.text("endpoint"), AllowPrivileged: d.on("allow_privileged") || option("docker.privileged.enabled"),
+		VolumesEnabled: d.on("volumes", "enabled") || option("docker.volumes.enabled") || cfg.Dev && !off("volumes", "enabled"),
+		AllowCaps:      d.list("allow_caps"), ExtraLabels: d.list("extra_labels"),
+		AuthFile: d.text("auth", "config"), AuthHelper: d.text("auth", "helper"),
+		KeepImages: off("gc", "image"), KeepContainers: off("gc", "container"), ImageDelay: d.duration("gc", "image_delay"),
+		NoLogs: d.on("disable_log_collection"),
+	}
+	if cfg.Docker.Endpoint == "" {
+		cfg.Docker.Endpoint = cfg.Client.Options["docker.endpoint"]
 	}
 	return nil
 }

@@ -37,6 +37,7 @@ type Config struct {
 	Client Client
 
 	RawExecEnabled bool // offer the raw_exec task driver
+	Docker         Docker
 
 	// Version is that of this program. Load leaves it empty; the agent command
 	// fills it in.
@@ -46,6 +47,21 @@ type Config struct {
 	Warnings []string
 	// Sources are the files that were read, in order.
 	Sources []string
+}
+
+// Docker is what the docker task driver may do. It is offered where its daemon
+// is.
+type Docker struct {
+	Endpoint             string // the daemon's address; "" is DOCKER_HOST or the usual socket
+	AllowPrivileged      bool
+	VolumesEnabled       bool     // paths of the machine may be mounted
+	AllowCaps            []string // nil is the usual list
+	ExtraLabels          []string
+	AuthFile, AuthHelper string // credentials of registries
+	KeepContainers       bool
+	KeepImages           bool
+	ImageDelay           time.Duration // 0 is the driver's own
+	NoLogs               bool
 }
 
 // Ports are the TCP ports the agent listens on, and gossip's UDP port.

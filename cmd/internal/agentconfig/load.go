@@ -2,6 +2,7 @@ package agentconfig
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -117,7 +118,11 @@ func readSource(source string) (tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = rawExec(t)
+	for _, name := range slices.Sorted(maps.Keys(drivers)) {
+		if err == nil {
+			_, err = plugin(t, name, drivers[name])
+		}
+	}
 	return t, err
 }
 

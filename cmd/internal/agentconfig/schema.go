@@ -180,7 +180,22 @@ var schema = join(
 	known(opaque, "consul", "vault", "keyring", "audit", "sentinel", "reporting", "eventlog"),
 )
 
-// rawExecSchema is the config of the one task driver of this version.
+// dockerSchema is the config of the docker driver.
+var dockerSchema = join(
+	acting(text, "endpoint"), acting(boolean, "allow_privileged", "disable_log_collection"), acting(list, "allow_caps", "extra_labels"),
+	block("auth", acting(text, "config", "helper")),
+	block("volumes", []entry{{name: "enabled", kind: boolean, acts: true, free: true}}, known(text, "selinuxlabel")),
+	block("gc", []entry{{name: "image", kind: boolean, acts: true, free: true}, {name: "container", kind: boolean, acts: true, free: true}},
+		acting(duration, "image_delay"),
+		block("dangling_containers", tristate("enabled", "dry_run"), known(duration, "period", "creation_grace"))),
+	block("tls", known(text, "cert", "key", "ca")),
+	block("logging", known(text, "type", "driver"), known(table, "config")),
+	known(list, "allow_runtimes"), known(text, "infra_image", "nvidia_runtime"), known(number, "pids_limit"),
+	known(duration, "infra_image_pull_timeout", "pull_activity_timeout", "image_pull_timeout"),
+	known(boolean, "windows_allow_insecure_container_admin", "disable_container_exec"),
+)
+
+// rawExecSchema is the config of the raw_exec driver.
 var rawExecSchema = join(acting(boolean, "enabled"), known(boolean, "no_cgroups"), known(list, "denied_host_uids", "denied_host_gids", "denied_envvars"))
 
 func lookup(keys []entry, name string) (entry, bool) {

@@ -308,7 +308,7 @@ func idle(keys []entry, t tree, prefix string) []string {
 			names = append(names, idle(e.sub, v.tree, path+".")...)
 		case e.kind == named:
 			for label, body := range v.named {
-				if prefix == "" && name == "plugin" && label == "raw_exec" {
+				if prefix == "" && name == "plugin" && drivers[label] != nil {
 					continue // build looks at it key by key
 				}
 				names = append(names, idle(e.sub, body, fmt.Sprintf("%s[%q].", path, label))...)

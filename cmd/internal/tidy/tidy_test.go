@@ -49,6 +49,7 @@ var arrows = map[string]map[string]string{
 var guests = map[string]struct{ room, reason string }{
 	"github.com/lni/dragonboat":     {"eventlog", "replication hides behind eventlog.Log, so that it can be replaced and simulated"},
 	"github.com/cockroachdb/pebble": {"eventlog", "nobody else may know how records are stored"},
+	"github.com/moby/moby":          {"executor", "the Docker Engine is one driver's affair"},
 	"github.com/hashicorp/cli":      {"cmd", "the core does not print"},
 	"github.com/fxamacker/cbor":     {"eventlog/event", "one codec with one set of options: bytes are hashed"},
 	"github.com/tidwall/btree":      {"projections", "how the state shares structure is its own affair"},
