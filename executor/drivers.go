@@ -37,5 +37,5 @@ func builtinDrivers(cfg *Config) ([]driver.Driver, error) {
 		Runtime:   container.Runtime{Shim: shimPath, Maker: makerPath},
 		ChrootEnv: cfg.ChrootEnv,
 	}
-	return append(all, &chrootexec.Exec{Config: isolated}), nil
+	return append(all, &chrootexec.Exec{Config: isolated}, &chrootexec.Java{Config: isolated}), nil
 }
