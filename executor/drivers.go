@@ -8,6 +8,8 @@ import (
 	"drover/executor/chrootexec"
 	"drover/executor/container"
 	"drover/executor/driver"
+	"drover/executor/oci"
+	"drover/executor/oci/image"
 	"drover/executor/rawexec"
 	"drover/executor/shim"
 )
@@ -37,5 +39,6 @@ func builtinDrivers(cfg *Config) ([]driver.Driver, error) {
 		Runtime:   container.Runtime{Shim: shimPath, Maker: makerPath},
 		ChrootEnv: cfg.ChrootEnv,
 	}
-	return append(all, &chrootexec.Exec{Config: isolated}, &chrootexec.Java{Config: isolated}), nil
+	return append(all, &chrootexec.Exec{Config: isolated}, &chrootexec.Java{Config: isolated},
+		&oci.Driver{Runtime: isolated.Runtime, Images: image.OpenStore(filepath.Join(cfg.StateDir, "images"))}), nil
 }

@@ -68,6 +68,9 @@ func create(dir string) (int, error) {
 		if err := mountOverlay(b.Spec.Root.Path, b.Overlay); err != nil {
 			return 0, err
 		}
+		if err := os.Chdir(dir); err != nil {
+			return 0, err
+		}
 	}
 	config, err := specconv.CreateLibcontainerConfig(&specconv.CreateOpts{
 		CgroupName: bundle.ContainerID, Spec: b.Spec,
@@ -113,6 +116,9 @@ func mountOverlay(root string, o *bundle.Overlay) error {
 	var lower []string
 	for _, l := range o.Lower {
 		lower = append(lower, escape(l))
+	}
+	if err := os.Chdir(o.Dir); err != nil {
+		return err
 	}
 	options := "lowerdir=" + strings.Join(lower, ":") + ",upperdir=" + escape(o.Upper) + ",workdir=" + escape(o.Work)
 	if err := syscall.Mount("overlay", root, "overlay", 0, options); err != nil {

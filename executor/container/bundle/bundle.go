@@ -29,7 +29,8 @@ type Bundle struct {
 
 // Overlay is a root file system put together from read-only layers and a directory that takes the changes.
 type Overlay struct {
-	Lower []string // uppermost first
+	Dir   string   // where the lower ones are
+	Lower []string // names in Dir, uppermost first: paths of all of them would not fit into the one page that mount takes
 	Upper string
 	Work  string
 }
