@@ -156,7 +156,7 @@ func (d *Driver) Start(ctx context.Context, t *driver.Task) (driver.Running, err
 	}
 	ready, err := d.Images.Get(ctx, o.image, t.StateDir, t.Tell)
 	if err != nil {
-		if o.image.Path != "" { // a disk does not mend by itself; a registry may be back in a moment
+		if o.image.Path != "" || image.Refused(err) { // a registry may be back in a moment; a disk does not mend by itself
 			err = driver.Unrecoverable{Err: err}
 		}
 		return nil, errors.Join(err, d.forget(t))

@@ -295,7 +295,7 @@ write /mnt/m true
 			t.Errorf("told %q", told)
 		}
 		_, err = open(t.TempDir()).Start(t.Context(), task(t, map[string]any{"image": strings.TrimSuffix(at, ":1") + ":2"}))
-		if err == nil || !strings.Contains(err.Error(), "MANIFEST_UNKNOWN") {
+		if err == nil || !strings.Contains(err.Error(), "MANIFEST_UNKNOWN") || !errors.As(err, &driver.Unrecoverable{}) {
 			t.Errorf("a tag that does not exist: %v", err)
 		}
 	})

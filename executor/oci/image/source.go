@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -17,6 +19,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // Reference says which image a task wants: a layout on disk (a directory or an archive of one), or one of a registry.
@@ -161,6 +164,12 @@ func openRemote(ctx context.Context, r Reference) (v1.Image, error) {
 		return nil, fmt.Errorf("find image %s in its registry: %w", r.Name, err)
 	}
 	return found, nil
+}
+
+// Refused reports whether a registry was reached and does not have the image, or not for us.
+func Refused(err error) bool {
+	var e *transport.Error
+	return errors.As(err, &e) && slices.Contains([]int{http.StatusNotFound, http.StatusUnauthorized, http.StatusForbidden}, e.StatusCode)
 }
 
 // unpackArchive writes the archive of a layout into a directory.

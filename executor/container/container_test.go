@@ -1,0 +1,94 @@
+package container
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"drover/executor/driver"
+)
+
+func TestWhereControlGroupsAre(t *testing.T) {
+	const (
+		v1 = "30 24 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n" +
+			"31 30 0:27 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n" +
+			"32 30 0:28 / /sys/fs/cgroup/cpu,cpuacct rw shared:5 - cgroup cgroup rw,cpu,cpuacct\n" +
+			"33 30 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n" +
+			"34 30 0:30 / /elsewhere/memory rw - cgroup cgroup rw,memory\n"
+		v2 = "30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+	)
+	for _, c := range []struct {
+		name, table string
+		version     int
+		dirs        []string
+	}{
+		{"version 1 beside 2", v1, 1, []string{"/sys/fs/cgroup/memory/drover/a.t.1", "/sys/fs/cgroup/cpu,cpuacct/drover/a.t.1", "/sys/fs/cgroup/unified/drover/a.t.1"}},
+		{"version 2", v2, 2, []string{"/sys/fs/cgroup/drover.slice/a.t.1.scope"}},
+		{"none", "1 1 0:1 / / rw - ext4 /dev/vda rw\n\nx - \n", 0, nil},
+	} {
+		got := cgroupsOf(c.table)
+		if got.Version != c.version || !slices.Equal(got.dirs("a/t/1"), c.dirs) {
+			t.Errorf("%s: version %d, %q", c.name, got.Version, got.dirs("a/t/1"))
+		}
+	}
+	names := map[string]bool{}
+	for _, id := range []string{"a/t t/1", "a/t_t/1", "a/t\nt/1", "a/" + strings.Repeat("x", 300) + "/1", "a/" + strings.Repeat("x", 300) + "/2"} {
+		path := cgroupsOf(v1).path(id)
+		if names[path] || len(path) > 250 || strings.ContainsAny(path, "\n ") {
+			t.Errorf("%q stands at %q", id, path)
+		}
+		names[path] = true
+	}
+}
+
+func TestCapabilities(t *testing.T) {
+	for _, c := range []struct {
+		name             string
+		allow, add, drop []string
+		want, err        string
+	}{
+		{name: "default", want: strings.Join(defaultCapabilities, " ")},
+		{name: "none", drop: []string{"ALL"}},
+		{name: "all but some", drop: []string{"all"}, add: []string{"chown", "CAP_KILL"}, want: "CAP_CHOWN CAP_KILL"},
+		{name: "added and dropped", drop: []string{"chown", "kill"}, add: []string{"chown"}, allow: []string{"chown", "kill"}, want: "CAP_CHOWN"},
+		{name: "refused", add: []string{"sys_admin", "net_raw"}, err: "driver does not allow the following capabilities: sys_admin, net_raw"},
+		{name: "unknown", add: []string{"fly"}, err: `"CAP_FLY" is not a capability`},
+		{name: "allowed by all", allow: []string{"all"}, drop: []string{"all"}, add: []string{"net_admin"}, want: "CAP_NET_ADMIN"},
+		{name: "fewer allowed", allow: []string{"kill"}, want: "CAP_KILL"},
+	} {
+		got, err := Capabilities(c.allow, c.add, c.drop)
+		if strings.Join(got, " ") != c.want || (err == nil) != (c.err == "") || err != nil && err.Error() != c.err {
+			t.Errorf("%s: %q, %v", c.name, got, err)
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	const mb = 1 << 20
+	for _, c := range []struct {
+		task               driver.Task
+		limit, reservation int64 // 0: not set
+		shares             uint64
+	}{
+		{task: driver.Task{}},
+		{task: driver.Task{MemoryMB: 64, CPUMHz: 500}, limit: 64 * mb, shares: 500},
+		{task: driver.Task{MemoryMB: 64, MemoryMaxMB: 128, CPUMHz: 1}, limit: 128 * mb, reservation: 64 * mb, shares: 2},
+		{task: driver.Task{MemoryMB: 64, MemoryMaxMB: -1}, reservation: 64 * mb},
+	} {
+		r := resources(&c.task, 2)
+		var limit, reservation int64
+		var shares uint64
+		if r.Memory != nil && r.Memory.Limit != nil {
+			limit = *r.Memory.Limit
+		}
+		if r.Memory != nil && r.Memory.Reservation != nil {
+			reservation = *r.Memory.Reservation
+		}
+		if r.CPU != nil {
+			shares = *r.CPU.Shares
+		}
+		if limit != c.limit || reservation != c.reservation || shares != c.shares {
+			t.Errorf("%+v: limit %d, reservation %d, shares %d", c.task, limit, reservation, shares)
+		}
+	}
+}
