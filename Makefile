@@ -36,6 +36,7 @@ bin/drover: $(CARRIED) $(GOFILES) go.mod go.sum
 	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $@ ./cmd/drover
 
 test: $(CARRIED) ## run all tests
+	.ci/tools/packages
 	go vet ./...
 	go test -timeout $(TEST_TIMEOUT) ./...
 
