@@ -135,24 +135,14 @@ func (c SubmitJob) decide(d *decision) *Rejection {
 			return reject(ReasonConflict, "Enforcing job modify index %d: job exists with conflicting job modify index: %d", c.JobModifyIndex, old.JobModifyIndex)
 		}
 	}
-	if old != nil && old.Spec.Job.Type != job.Type {
-		return reject(ReasonInvalid, "cannot update job from type %q to %q", old.Spec.Job.Type, job.Type)
-	}
 	if old != nil && c.PreserveCounts {
 		var err error
 		if job, spec, err = withCounts(job, old.Spec.Job); err != nil {
 			return reject(ReasonInvalid, "keep the counts of job %v: %v", key, err)
 		}
 	}
-	total := 0
-	for _, g := range job.TaskGroups {
-		if g.Count < 0 || g.Count > jobCountMax {
-			return reject(ReasonInvalid, "job %v asks for %d allocations of group %q; the limit is %d", key, g.Count, g.Name, jobCountMax)
-		}
-		total += g.Count
-	}
-	if total > jobCountMax {
-		return reject(ReasonInvalid, "job %v asks for %d allocations; the limit is %d", key, total, jobCountMax)
+	if r := checkVersion(old, job); r != nil {
+		return r
 	}
 	evalID := d.newID("evaluation", 0)
 	submitted := &event.JobSubmitted{Namespace: key.Namespace, JobID: key.ID, Spec: spec.Hash, Source: c.Source.Hash, SubmitTime: d.now}
@@ -184,6 +174,26 @@ func (c SubmitJob) decide(d *decision) *Rejection {
 		ID: evalID, Namespace: key.Namespace, JobID: key.ID, Type: job.Type, Priority: priority,
 		TriggeredBy: event.TriggerJobRegister, JobModifyIndex: modifyIndex,
 	})
+}
+
+// checkVersion refuses what cannot be the next version of a job; old is nil when
+// there is none yet.
+func checkVersion(old *projections.Job, job *event.Job) *Rejection {
+	key := event.JobKey{Namespace: job.Namespace, ID: job.ID}
+	if old != nil && old.Spec.Job.Type != job.Type {
+		return reject(ReasonInvalid, "cannot update job from type %q to %q", old.Spec.Job.Type, job.Type)
+	}
+	total := 0
+	for _, g := range job.TaskGroups {
+		if g.Count < 0 || g.Count > jobCountMax {
+			return reject(ReasonInvalid, "job %v asks for %d allocations of group %q; the limit is %d", key, g.Count, g.Name, jobCountMax)
+		}
+		total += g.Count
+	}
+	if total > jobCountMax {
+		return reject(ReasonInvalid, "job %v asks for %d allocations; the limit is %d", key, total, jobCountMax)
+	}
+	return nil
 }
 
 // withCounts is the job with the counts of the groups that old has too.

@@ -8,6 +8,9 @@ import (
 	"drover/projections"
 )
 
+// describeRemaining is said of an evaluation that waits for room.
+const describeRemaining = "created to place remaining allocations"
+
 // decide checks a plan against the head. It refuses the plan whole when what it
 // was decided on is gone; it drops the nodes that no longer fit and commits the
 // rest (optimistic concurrency: Kung and Robinson 1981, as Omega uses it for
@@ -403,13 +406,13 @@ func (d *decision) commit(p *event.PlanCommitted, eval *event.Evaluation, key ev
 		// It was blocked before: it goes back to sleep under the same ID. Room that
 		// came since the basis is not missed: who wakes it compares that room with
 		// the basis, not with the moment of falling asleep.
-		p.Outcome, p.Description = event.EvalBlocked, "created to place remaining allocations"
+		p.Outcome, p.Description = event.EvalBlocked, describeRemaining
 	default:
 		// What failed and why stands in the plan; the fold has it inherit that.
 		follow = &event.Evaluation{
 			ID: event.DeriveID("blocked", eval.ID, p.Basis), Namespace: eval.Namespace, JobID: eval.JobID,
 			Type: eval.Type, Priority: eval.Priority, TriggeredBy: event.TriggerQueuedAllocs,
-			Status: event.EvalBlocked, StatusDescription: "created to place remaining allocations",
+			Status: event.EvalBlocked, StatusDescription: describeRemaining,
 			JobModifyIndex: eval.JobModifyIndex, PreviousEval: eval.ID, SnapshotIndex: p.Basis,
 		}
 		p.BlockedEval = follow.ID

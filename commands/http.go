@@ -38,6 +38,10 @@ type HTTPConfig struct {
 	// Required.
 	Collect func(ctx context.Context) error
 
+	// Foresee says what the scheduler would decide on a state, and what it wants
+	// for each group. The error says why it decides nothing about such a job. Required.
+	Foresee func(*projections.State, *event.Evaluation) (Foresight, error)
+
 	// NewID draws a fresh identifier. Required.
 	NewID func() event.ID
 
@@ -48,7 +52,7 @@ type HTTPConfig struct {
 
 func (c *HTTPConfig) validate() error {
 	switch {
-	case c.Do == nil, c.Store == nil, c.Beat == nil, c.Collect == nil, c.NewID == nil:
+	case c.Do == nil, c.Store == nil, c.Beat == nil, c.Collect == nil, c.Foresee == nil, c.NewID == nil:
 		return errors.New("commands: a required function or object is missing in the HTTP configuration")
 	case c.Region == "":
 		return errors.New("commands: the region is missing in the HTTP configuration")

@@ -17,6 +17,8 @@ func (h *HTTP) Register(rt *rest.Router) {
 	rt.Handle("PUT POST", "/v1/job/{id...}", h.write(h.submitJob))
 	rt.Handle(http.MethodDelete, "/v1/job/{id...}", h.write(h.stopJob))
 	rt.Handle("PUT POST", "/v1/job/{id...}/evaluate", h.write(h.evaluateJob))
+	rt.Handle("PUT POST", "/v1/job/{id...}/plan", h.write(h.planJob))
+	rt.Handle("PUT POST", "/v1/job/{id...}/revert", h.write(h.revertJob))
 	rt.Handle("PUT POST", "/v1/validate/job", h.validateJob)
 	rt.Handle("PUT POST", "/v1/jobs/parse", h.parseJob)
 	rt.Handle(http.MethodPut, "/v1/system/gc", h.write(h.collectGarbage))

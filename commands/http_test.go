@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"drover/eventlog/event"
 	"drover/projections"
 	"drover/projections/rest"
+	"drover/scheduler"
 )
 
 // lineLog is a log in memory that always has a leader.
@@ -107,6 +109,12 @@ type server struct {
 	beat        error
 }
 
+// foresee is the scheduler.
+func foresee(state *projections.State, eval *event.Evaluation) (commands.Foresight, error) {
+	plan, updates := scheduler.Foresee(state, eval)
+	return commands.Foresight{Plan: plan, Updates: updates}, nil
+}
+
 func newID() event.ID { return event.ID(uuid.New()) }
 
 func serve(t *testing.T) *server {
@@ -134,6 +142,7 @@ func serve(t *testing.T) *server {
 			s.collections++
 			return s.collect
 		},
+		Foresee: foresee,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -269,6 +278,125 @@ func TestOfficialClientWritesJobs(t *testing.T) {
 	}
 }
 
+// A plan says what a registration would do, and does none of it.
+func TestOfficialClientPlansJobs(t *testing.T) {
+	s := serve(t)
+	jobs := s.client.Jobs()
+	plan := func(job *nomad.Job) *nomad.JobPlanResponse {
+		t.Helper()
+		before := s.store.Snapshot()
+		resp, _, err := jobs.Plan(job, true, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if after := s.store.Snapshot(); after.Index() != before.Index() || after.Hash() != before.Hash() || after.Checksum() != before.Checksum() {
+			t.Fatalf("a plan changed the state from %d to %d", before.Index(), after.Index())
+		}
+		return resp
+	}
+	if _, _, err := jobs.Register(sleeper("earlier"), nil); err != nil { // the committer serves
+		t.Fatal(err)
+	}
+	first := plan(sleeper("web"))
+	if first.Diff.Type != "Added" || first.JobModifyIndex != 0 || first.Annotations.DesiredTGUpdates["g"].Place != 1 ||
+		first.FailedTGAllocs["g"] == nil || len(first.CreatedEvals) != 1 || first.CreatedEvals[0].Status != "blocked" {
+		t.Errorf("a new job without nodes: %+v %+v", first, first.Diff)
+	}
+	registered, _, err := jobs.Register(sleeper("web"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if same := plan(sleeper("web")); same.Diff.Type != "None" || same.JobModifyIndex != registered.JobModifyIndex {
+		t.Errorf("the same job: %+v %+v", same, same.Diff)
+	}
+	edited := sleeper("web")
+	edited.Priority, edited.TaskGroups[0].Count = ptr(70), ptr(3)
+	more := plan(edited)
+	if more.Diff.Type != "Edited" || len(more.Diff.Fields) != 1 || more.Diff.Fields[0].New != "70" ||
+		!slices.Equal(more.Diff.TaskGroups[0].Fields[0].Annotations, []string{"forces create"}) || more.Diff.TaskGroups[0].Updates["create"] != 3 {
+		t.Errorf("an edited job: %+v %+v", more, more.Diff)
+	}
+	if bare, _, err := jobs.Plan(edited, false, nil); err != nil || bare.Diff != nil || bare.Annotations.DesiredTGUpdates["g"].Place != 3 {
+		t.Errorf("without a difference: %+v %v", bare, err)
+	}
+	other := sleeper("web")
+	other.Type = ptr("batch")
+	if _, _, err := jobs.Plan(other, true, nil); err == nil || !strings.Contains(err.Error(), "cannot update job from type") {
+		t.Errorf("another type: %v", err)
+	}
+}
+
+// Going back makes a new version of an old one, its text included.
+func TestOfficialClientRevertsJobs(t *testing.T) {
+	s := serve(t)
+	jobs := s.client.Jobs()
+	key := event.JobKey{Namespace: "default", ID: "web"}
+	refused := func(text string, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%v, want %q", err, text)
+		}
+	}
+	_, _, err := jobs.RegisterOpts(sleeper("web"), &nomad.RegisterOptions{Submission: &nomad.JobSubmission{Source: "job web {}", Format: "hcl2"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := s.store.Snapshot().Job(key)
+	edited := sleeper("web")
+	edited.Priority = ptr(70)
+	if _, _, err := jobs.Register(edited, nil); err != nil {
+		t.Fatal(err)
+	}
+	index := s.store.Snapshot().Index()
+	_, _, err = jobs.Revert("web", 1, nil, nil, "", "")
+	refused("can't revert to current version", err)
+	_, _, err = jobs.Revert("web", 9, nil, nil, "", "")
+	refused("at version 9 not found", err)
+	_, _, err = jobs.Revert("web", 0, ptr(uint64(0)), nil, "", "")
+	refused("Current job has version 1; enforcing version 0", err)
+	_, _, err = jobs.Revert("nope", 0, nil, nil, "", "")
+	refused("job not found", err)
+	if now := s.store.Snapshot().Index(); now != index {
+		t.Errorf("refusals wrote records: %d, was %d", now, index)
+	}
+	back, _, err := jobs.Revert("web", 0, ptr(uint64(1)), nil, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := s.store.Snapshot()
+	job := state.Job(key)
+	if job.Version != 2 || job.SpecHash != first.SpecHash || job.Source != first.Source || job.JobModifyIndex != back.JobModifyIndex {
+		t.Errorf("reverted: %+v", job)
+	}
+	if e := state.Evaluation(event.MustParseID(back.EvalID)); e == nil || e.CreateIndex != back.EvalCreateIndex {
+		t.Errorf("its evaluation: %+v", e)
+	}
+	// The same spec again is no new version.
+	if _, _, err := jobs.Revert("web", 0, nil, nil, "", ""); err != nil || s.store.Snapshot().Job(key).Version != 2 {
+		t.Errorf("to what it is: %v, version %d", err, s.store.Snapshot().Job(key).Version)
+	}
+	// The oldest version that is kept survives its own return.
+	for i := range 4 {
+		edited.Priority = ptr(71 + i)
+		if _, _, err := jobs.Register(edited, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := jobs.Revert("web", 1, nil, nil, "", ""); err != nil {
+		t.Fatal(err)
+	}
+	if job := s.store.Snapshot().Job(key); job.Version != 7 || job.Spec.Job.Priority != 70 || len(job.Older) != 5 || job.Older[4].Version != 2 {
+		t.Errorf("to the oldest: %+v", job)
+	}
+	// A stopped job comes back.
+	if _, _, err := jobs.Deregister("web", false, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := jobs.Revert("web", 7, nil, nil, "", ""); err != nil || s.store.Snapshot().Job(key).Stopped {
+		t.Errorf("a stopped job: %v", err)
+	}
+}
+
 // submission is the JSON of a good registration with members added to the job
 // and beside it.
 func submission(job, beside string) string {
@@ -300,7 +428,14 @@ func TestBadWritesAreRefused(t *testing.T) {
 		{"DELETE", "/v1/job/x?eval_priority=101", "", 400, "between 1 and 100"},
 		{"DELETE", "/v1/job/x?no_shutdown_delay=true", "", 501, "not built"},
 		{"PUT", "/v1/job/x/evaluate", `{"JobID":"y"}`, 400, "JobID"},
-		{"PUT", "/v1/job/x/plan", `{}`, 501, "plan"},
+		{"PUT", "/v1/job/x/plan", `{}`, 400, "Job must be specified"},
+		{"PUT", "/v1/job/x/plan", `{"Job":{}}`, 500, "job.id: is required"},
+		{"PUT", "/v1/job/x/plan", `{"Diff":1,"Job":{}}`, 400, "decode"},
+		{"PUT", "/v1/job/x/plan", submission("", ""), 400, "Job ID does not match"},
+		{"PUT", "/v1/job/y/plan", submission(`,"Namespace":"prod"`, ""), 500, `nonexistent namespace "prod"`},
+		{"PUT", "/v1/job/x/revert", `{}`, 400, "JobID must be specified"},
+		{"PUT", "/v1/job/x/revert", `{"JobID":"y"}`, 400, "Job ID does not match"},
+		{"PUT", "/v1/job/x/revert", `{"JobID":"x","JobVersion":-1}`, 400, "JobVersion"},
 		{"PUT", "/v1/jobs/parse", `{}`, 400, "Job spec is empty"},
 	} {
 		code, body := s.send(test.method, test.path, test.body)
@@ -479,6 +614,8 @@ func FuzzWriteBodies(f *testing.F) {
 	}
 	f.Add("/v1/jobs", []byte(submission("", `,"EvalPriority":5`)))
 	f.Add("/v1/validate/job", []byte(`{"Job":{}}`))
+	f.Add("/v1/job/y/revert", []byte(`{"JobID":"y","JobVersion":1,"EnforcePriorVersion":2}`))
+	f.Add("/v1/job/y/plan", []byte(submission("", `,"Diff":true`)))
 	f.Add("/v1/jobs/parse", []byte(`{"JobHCL":"x"}`))
 	f.Add("/v1/job/x/evaluate", []byte(`{"JobID":"x","EvalOptions":{}}`))
 	f.Add("/v1/node-agent/heartbeat", heartbeat)
@@ -494,6 +631,7 @@ func FuzzWriteBodies(f *testing.F) {
 		Store: projections.NewStore(projections.New()), Region: "global", NewID: newID,
 		Beat:    func(event.ID) (time.Duration, error) { return time.Second, nil },
 		Collect: func(context.Context) error { return nil },
+		Foresee: foresee,
 	})
 	if err != nil {
 		f.Fatal(err)

@@ -79,23 +79,44 @@ func TaskGroupChange(a, b *Job, group string) (replace, update bool) {
 		if other == nil {
 			return true, false
 		}
-		worst = worse(worst, compareFields(task, other, taskEffects))
-		worst = worse(worst, compareRestart(task.RestartPolicy, other.RestartPolicy))
-		worst = worse(worst, compareServices(task.Services, other.Services))
-		switch {
-		case task.LogConfig.Disabled != other.LogConfig.Disabled:
-			worst = destructive
-		case changed(task.LogConfig, other.LogConfig):
-			worst = worse(worst, inPlace)
-		}
-		if !maps.Equal(mergeMeta(a, from, task), mergeMeta(b, to, other)) {
-			worst = destructive
-		}
+		worst = worse(worst, compareTasks(a, from, task, b, to, other))
 	}
 	if worst == 0 && (!maps.Equal(a.Meta, b.Meta) || !maps.Equal(from.Meta, to.Meta)) {
 		worst = inPlace // overridden by every task, so none sees it
 	}
 	return worst == destructive, worst == inPlace
+}
+
+// TaskChange tells the same of one task, as far as it is the task's own doing. A task that exists in one version only is
+// a destructive change.
+func TaskChange(a, b *Job, group, task string) (replace, update bool) {
+	from, to := a.LookupGroup(group), b.LookupGroup(group)
+	if from == nil || to == nil {
+		return true, false
+	}
+	was, is := from.LookupTask(task), to.LookupTask(task)
+	if was == nil || is == nil {
+		return true, false
+	}
+	worst := compareTasks(a, from, was, b, to, is)
+	return worst == destructive, worst == inPlace
+}
+
+// compareTasks compares a task of one version with the task of that name of another one.
+func compareTasks(a *Job, from *TaskGroup, task *Task, b *Job, to *TaskGroup, other *Task) effect {
+	worst := compareFields(task, other, taskEffects)
+	worst = worse(worst, compareRestart(task.RestartPolicy, other.RestartPolicy))
+	worst = worse(worst, compareServices(task.Services, other.Services))
+	switch {
+	case task.LogConfig.Disabled != other.LogConfig.Disabled:
+		worst = destructive
+	case changed(task.LogConfig, other.LogConfig):
+		worst = worse(worst, inPlace)
+	}
+	if !maps.Equal(mergeMeta(a, from, task), mergeMeta(b, to, other)) {
+		worst = destructive
+	}
+	return worst
 }
 
 func worse(a, b effect) effect { return max(a, b) }

@@ -50,6 +50,15 @@ func TestOfficialClientReadsJobs(t *testing.T) {
 	if err != nil || len(versions) != 2 || *versions[0].Version != 1 || !*versions[0].Stop || *versions[1].Stop || diffs != nil {
 		t.Errorf("versions: %v %v %v", versions, diffs, err)
 	}
+	versions, diffs, _, err = jobs.Versions("old", true, nil)
+	if err != nil || len(versions) != 2 || len(diffs) != 1 || diffs[0].Type != "Edited" || diffs[0].Fields[0].Name != "Stop" || diffs[0].Fields[0].New != "true" {
+		t.Errorf("versions with differences: %v %+v %v", versions, diffs, err)
+	}
+	base := uint64(0)
+	versions, diffs, _, err = jobs.VersionsOpts("old", &nomad.VersionsOptions{DiffVersion: &base}, nil)
+	if err != nil || len(diffs) != len(versions) || diffs[0].Type != "Edited" || diffs[1].Type != "None" {
+		t.Errorf("versions against the first: %v %+v %v", versions, diffs, err)
+	}
 	submission, _, err := jobs.Submission("web", 0, nil)
 	if err != nil || submission.Source != `job "web" {}` || submission.Format != "hcl2" {
 		t.Errorf("submission: %+v %v", submission, err)

@@ -167,13 +167,27 @@ var jobVersionsView = view{
 		if err != nil {
 			return nil, err
 		}
-		if diffs || k.Get("diff_tag") != "" || k.Get("diff_version") != "" {
-			return nil, rest.Errorf(http.StatusNotImplemented, "differences between versions of a job are not built in this version of Drover; ask with diffs=false")
+		if k.Get("diff_tag") != "" {
+			return nil, rest.Errorf(http.StatusNotImplemented, "tags of versions are not built in this version of Drover; ask with diff_version")
 		}
-		if j := k.job(); j != nil {
-			return NewJobVersions(j), nil
+		j := k.job()
+		if j == nil {
+			return nil, notFound("job versions")
 		}
-		return nil, notFound("job versions")
+		versions := NewJobVersions(j)
+		switch base := k.Get("diff_version"); {
+		case base != "":
+			number, err := strconv.ParseUint(base, 10, 64)
+			if err != nil {
+				return nil, rest.Errorf(http.StatusBadRequest, "failed to parse value of %q (%q) as a version number", "diff_version", base)
+			}
+			if !versions.diffFrom(number) {
+				return nil, notFound("job version " + base)
+			}
+		case diffs:
+			versions.diffEach()
+		}
+		return versions, nil
 	},
 }
 

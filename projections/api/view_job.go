@@ -5,6 +5,7 @@ import (
 
 	"drover/eventlog/event"
 	"drover/projections"
+	"drover/projections/jobdiff"
 )
 
 // JobStub is one row of the list of jobs.
@@ -47,7 +48,7 @@ type JobChildren struct{ Pending, Running, Dead int64 }
 // JobVersions is what /v1/job/:id/versions answers.
 type JobVersions struct {
 	Versions []*event.Job
-	Diffs    []any
+	Diffs    []*jobdiff.Job
 }
 
 // JobSubmission is the text that a version of a job was made from.
@@ -177,6 +178,25 @@ func NewJobVersions(j *projections.Job) JobVersions {
 		list = append(list, oldJob(j, &j.Older[i]))
 	}
 	return JobVersions{Versions: list}
+}
+
+// diffEach tells every version from the one before it; the oldest from nothing.
+func (v *JobVersions) diffEach() {
+	for i := 0; i+1 < len(v.Versions); i++ {
+		v.Diffs = append(v.Diffs, jobdiff.Compare(v.Versions[i+1], v.Versions[i]))
+	}
+}
+
+// diffFrom tells every version from one of them; false when that one is not kept.
+func (v *JobVersions) diffFrom(number uint64) bool {
+	at := slices.IndexFunc(v.Versions, func(job *event.Job) bool { return job.Version == number })
+	if at < 0 {
+		return false
+	}
+	for _, job := range v.Versions {
+		v.Diffs = append(v.Diffs, jobdiff.Compare(v.Versions[at], job))
+	}
+	return true
 }
 
 // NewJobStatus shows a job with its allocations.

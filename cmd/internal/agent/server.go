@@ -113,9 +113,18 @@ func (s *server) makeHandlers(facts api.Agent) (err error) {
 	}
 	s.writes, err = commands.NewHTTP(commands.HTTPConfig{
 		Do: s.committer.Do, Store: s.store, Region: s.cfg.Region, Beat: s.beat, NewID: newID,
-		Collect: s.collect,
+		Collect: s.collect, Foresee: foresee,
 	})
 	return err
+}
+
+// foresee is the scheduler for plans that nobody records.
+func foresee(state *projections.State, eval *event.Evaluation) (commands.Foresight, error) {
+	if !scheduler.Supports(eval.Type) {
+		return commands.Foresight{}, fmt.Errorf("nothing places jobs of type %q in this version of Drover", eval.Type)
+	}
+	plan, updates := scheduler.Foresee(state, eval)
+	return commands.Foresight{Plan: plan, Updates: updates}, nil
 }
 
 func (s *server) verify(ctx context.Context, progress func(done, total uint64)) (api.Verified, error) {

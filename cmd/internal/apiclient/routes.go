@@ -2,6 +2,7 @@ package apiclient
 
 import (
 	"context"
+	"encoding/json"
 	"net/url"
 	"strconv"
 
@@ -55,6 +56,67 @@ func (c *Client) ValidateJob(ctx context.Context, job *event.Job) (*JobValidateR
 	var resp JobValidateResponse
 	_, err := c.Put(ctx, "/v1/validate/job", Query{}, struct{ Job *event.Job }{job}, &resp)
 	return &resp, err
+}
+
+// PlanJob asks what registering a job would lead to.
+func (c *Client) PlanJob(ctx context.Context, job *event.Job, diff, policyOverride bool) (*JobPlanResponse, json.RawMessage, error) {
+	var body json.RawMessage
+	req := struct {
+		Job                  *event.Job
+		Diff, PolicyOverride bool
+	}{job, diff, policyOverride}
+	if _, err := c.Put(ctx, jobPath(job.ID)+"/plan", Query{}, req, &body); err != nil {
+		return nil, nil, err
+	}
+	var resp JobPlanResponse
+	return &resp, body, json.Unmarshal(body, &resp)
+}
+
+// JobVersions reads the kept versions of a job, newest first, and with diffs what
+// each changed in the one before it. q may name the version that all are compared
+// with.
+func (c *Client) JobVersions(ctx context.Context, id string, diffs bool, q Query) (*JobVersions, json.RawMessage, error) {
+	if q.Values == nil {
+		q.Values = url.Values{}
+	}
+	q.Values.Set("diffs", strconv.FormatBool(diffs))
+	var body json.RawMessage
+	if _, err := c.Get(ctx, jobPath(id)+"/versions", q, &body); err != nil {
+		return nil, nil, err
+	}
+	var versions JobVersions
+	return &versions, body, json.Unmarshal(body, &versions)
+}
+
+// RevertJob makes an older version of a job its newest one; prior, if not nil, is
+// the version that it must have now.
+func (c *Client) RevertJob(ctx context.Context, id string, version uint64, prior *uint64) (*JobRegisterResponse, error) {
+	var resp JobRegisterResponse
+	req := struct {
+		JobID               string
+		JobVersion          uint64
+		EnforcePriorVersion *uint64
+	}{id, version, prior}
+	_, err := c.Put(ctx, jobPath(id)+"/revert", Query{}, req, &resp)
+	return &resp, err
+}
+
+// EvaluateJob has the scheduler look at a job again.
+func (c *Client) EvaluateJob(ctx context.Context, id string, forceReschedule bool) (*JobRegisterResponse, error) {
+	var resp JobRegisterResponse
+	var req struct {
+		JobID       string
+		EvalOptions struct{ ForceReschedule bool }
+	}
+	req.JobID, req.EvalOptions.ForceReschedule = id, forceReschedule
+	_, err := c.Put(ctx, jobPath(id)+"/evaluate", Query{}, req, &resp)
+	return &resp, err
+}
+
+// JobSubmission reads the text that a version of a job was made from.
+func (c *Client) JobSubmission(ctx context.Context, id string, version uint64) (s *event.JobSubmission, err error) {
+	_, err = c.Get(ctx, jobPath(id)+"/submission", Query{Values: url.Values{"version": {strconv.FormatUint(version, 10)}}}, &s)
+	return s, err
 }
 
 // StopOptions says how a job is stopped. The zero value stops it and keeps it.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"drover/eventlog/event"
+	"drover/projections/jobdiff"
 )
 
 // The views below hold what the commands show of each object. Statuses are
@@ -246,4 +247,27 @@ type JobValidateResponse struct {
 	ValidationErrors      []string
 	Error                 string
 	Warnings              string
+}
+
+// JobPlanResponse is what registering a job would lead to.
+type JobPlanResponse struct {
+	JobModifyIndex     uint64
+	Diff               *jobdiff.Job
+	Annotations        *PlanAnnotations
+	FailedTGAllocs     map[string]*event.AllocMetric
+	NextPeriodicLaunch time.Time
+	Warnings           string
+}
+
+// PlanAnnotations says what would be done to allocations, by group.
+type PlanAnnotations struct {
+	DesiredTGUpdates map[string]*jobdiff.DesiredUpdates
+	PreemptedAllocs  []*AllocStub
+}
+
+// JobVersions is the kept versions of a job, newest first. Diffs tells each from
+// the one before it, or from the one that was asked for.
+type JobVersions struct {
+	Versions []*event.Job
+	Diffs    []*jobdiff.Job
 }

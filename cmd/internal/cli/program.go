@@ -115,6 +115,7 @@ type spec struct {
 	about    string // what it does, for its help
 	general  bool   // it talks to an agent and takes the general options
 	group    bool   // it only holds other commands
+	misuse   int    // exit code when its flags are wrong; 0 = 1
 	setup    func(fs *flag.FlagSet) runFunc
 	predict  complete.Predictor // of arguments; nil = nothing
 }
@@ -157,14 +158,14 @@ type alias struct {
 
 // aliases are the short and the old names of commands.
 var aliases = map[alias]string{
-	{"run", false}: "job run", {"stop", false}: "job stop", {"validate", true}: "job validate", {"init", true}: "job init", {"logs", true}: "alloc logs",
+	{"run", false}: "job run", {"plan", true}: "job plan", {"inspect", true}: "job inspect", {"start", false}: "job start", {"stop", false}: "job stop", {"validate", true}: "job validate", {"init", true}: "job init", {"logs", true}: "alloc logs",
 	{"alloc-status", true}: "alloc status", {"node-status", true}: "node status", {"eval-status", true}: "eval status",
 }
 
 // specs is every command, groups first.
 func specs() []spec {
 	return slices.Concat(groups(), []spec{
-		agentSpec(), jobInitSpec(), jobRunSpec(), jobStatusSpec(), jobStopSpec(), jobValidateSpec(), allocStatusSpec(), allocLogsSpec(),
+		agentSpec(), jobInitSpec(), jobRunSpec(), jobPlanSpec(), jobHistorySpec(), jobRevertSpec(), jobEvalSpec(), jobStartSpec(), jobInspectSpec(), jobStatusSpec(), jobStopSpec(), jobValidateSpec(), allocStatusSpec(), allocLogsSpec(),
 		nodeStatusSpec(), evalStatusSpec(), evalListSpec(), eventStreamSpec(), eventVerifySpec(), benchSpec(), statusSpec(), systemGCSpec(), versionSpec(),
 	})
 }
@@ -215,7 +216,7 @@ func (c *command) Run(args []string) int {
 	if err := fs.Parse(args); err != nil {
 		ui.Error(err.Error())
 		fmt.Fprintln(c.p.Stdout, c.Help())
-		return 1
+		return max(c.misuse, 1)
 	}
 	ui.colour(c.p, g.noColor, g.forceColor)
 	return run(&invocation{ctx: context.Background(), p: c.p, ui: ui, name: c.name, raw: args, general: g}, fs.Args())
@@ -378,10 +379,11 @@ const (
 	ansiRed    = "\x1b[31m"
 	ansiGreen  = "\x1b[32m"
 	ansiYellow = "\x1b[33m"
+	ansiCyan   = "\x1b[36m"
 )
 
 func (t *term) painted(colour, text string) string {
-	if !t.lines {
+	if !t.lines || colour == "" {
 		return text
 	}
 	return colour + text + ansiReset
