@@ -141,7 +141,7 @@ func (c SubmitJob) decide(d *decision) *Rejection {
 			return reject(ReasonInvalid, "keep the counts of job %v: %v", key, err)
 		}
 	}
-	if r := checkVersion(old, job); r != nil {
+	if r := checkVersion(d.state, old, job); r != nil {
 		return r
 	}
 	evalID := d.newID("evaluation", 0)
@@ -178,8 +178,11 @@ func (c SubmitJob) decide(d *decision) *Rejection {
 
 // checkVersion refuses what cannot be the next version of a job; old is nil when
 // there is none yet.
-func checkVersion(old *projections.Job, job *event.Job) *Rejection {
+func checkVersion(s *projections.State, old *projections.Job, job *event.Job) *Rejection {
 	key := event.JobKey{Namespace: job.Namespace, ID: job.ID}
+	if old == nil && job.Type == event.JobTypeSystem && s.SystemJobCount() >= systemJobsMax {
+		return reject(ReasonInvalid, "job %v is one system job too many; the limit is %d", key, systemJobsMax)
+	}
 	if old != nil && old.Spec.Job.Type != job.Type {
 		return reject(ReasonInvalid, "cannot update job from type %q to %q", old.Spec.Job.Type, job.Type)
 	}

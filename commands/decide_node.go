@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"drover/eventlog/event"
+	"drover/projections"
 )
 
 func (c RegisterNode) decide(d *decision) *Rejection {
@@ -28,8 +29,13 @@ func (c RegisterNode) decide(d *decision) *Rejection {
 	if c.Incarnation != known.Incarnation || known.Status == event.NodeDown {
 		d.emit(&event.NodeRegistered{NodeID: id, Incarnation: c.Incarnation}, event.ID{})
 	}
-	if changed := nodeDifference(known.Info, c.Node); changed != nil {
-		d.emit(changed, event.ID{})
+	changed := nodeDifference(known.Info, c.Node)
+	if changed == nil {
+		return nil
+	}
+	d.emit(changed, event.ID{})
+	if len(d.out) == 1 && known.Schedulable() && (changed.Rest != nil || changed.ComputedClass != known.Info.ComputedClass) {
+		return d.evaluateSystemJobs(c.Node) // if it is not ready, it will be
 	}
 	return nil
 }
@@ -125,6 +131,9 @@ func (c ReportAllocations) decide(d *decision) *Rejection {
 	d.emit(report, event.ID{})
 	if c.Ready && node.Status == event.NodeInitializing {
 		d.emit(&event.NodeStatusChanged{NodeID: c.NodeID, Status: event.NodeReady}, event.ID{})
+		if !node.Ineligible {
+			return d.evaluateSystemJobs(node.Info)
+		}
 	}
 	return nil
 }
@@ -235,6 +244,41 @@ func (c MarkNodesDown) decide(d *decision) *Rejection {
 		}
 	}
 	return nil
+}
+
+// evaluateSystemJobs has the jobs looked at that may want to be on a node which has
+// just become one that can be used, or another than it was. A job whose evaluation is
+// pending gets no other: if that was decided before the node came, its plan leaves it
+// open (see nodesCame). So nodes that come together cost a job one evaluation.
+func (d *decision) evaluateSystemJobs(node *event.Node) *Rejection {
+	for job := range d.state.SystemJobs() {
+		spec := job.Spec.Job
+		if !spec.Covers(node) || d.willBeDecided(job.Key, false) {
+			continue
+		}
+		if r := d.createEvaluation(event.Evaluation{
+			ID: d.newID("evaluation", uint64(len(d.out))), Namespace: job.Key.Namespace, JobID: job.Key.ID,
+			Type: spec.Type, Priority: spec.Priority, TriggeredBy: event.TriggerNodeUpdate,
+			JobModifyIndex: job.JobModifyIndex, NodeID: node.ID, NodeModifyIndex: d.next() - 1,
+		}); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// nodesCame reports whether a job that wants to be on every node has been decided
+// without one that has come since.
+func (d *decision) nodesCame(basis uint64, job *projections.Job) bool {
+	if job == nil || job.Stopped || job.Spec.Job.Type != event.JobTypeSystem {
+		return false
+	}
+	for n := range d.state.Nodes() {
+		if n.ModifyIndex > basis && n.Schedulable() && job.Spec.Job.Covers(n.Info) {
+			return true
+		}
+	}
+	return false
 }
 
 // jobsToLookAt lists the jobs with an allocation on the node that has not ended,

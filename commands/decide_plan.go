@@ -100,6 +100,14 @@ func plannedPlacements(p *event.PlanCommitted) int {
 type instance struct {
 	group string
 	name  uint32
+	node  event.ID // for jobs that run on every node, where each name stands for a place on each
+}
+
+func instanceOf(everyNode bool, group string, name uint32, node event.ID) instance {
+	if !everyNode {
+		node = event.ID{}
+	}
+	return instance{group, name, node}
 }
 
 func (d *decision) checkStops(p *event.PlanCommitted, key event.JobKey) *Rejection {
@@ -194,12 +202,13 @@ func (d *decision) checkPlacements(p *event.PlanCommitted, key event.JobKey) *Re
 		decision: d, plan: p, key: key, ending: stopped(p), taken: make(map[instance]bool),
 		ordinals: make(map[uint32]bool), succeeded: make(map[event.ID]bool),
 	}
+	spec := d.state.Job(key).Spec
+	c.everyNode = event.EveryNode(spec.Job.Type)
 	for a := range d.state.AllocationsOf(key) {
 		if a.Live() && !c.ending[a.ID] {
-			c.taken[instance{a.Group, a.NameIndex}] = true
+			c.taken[instanceOf(c.everyNode, a.Group, a.NameIndex, a.NodeID)] = true
 		}
 	}
-	spec := d.state.Job(key).Spec
 	for _, g := range p.Groups {
 		ask := spec.Ask(g.Name)
 		if ask == nil && len(g.Placements) > 0 {
@@ -223,6 +232,7 @@ type placementCheck struct {
 	taken     map[instance]bool
 	ordinals  map[uint32]bool
 	succeeded map[event.ID]bool
+	everyNode bool // the job runs on every node
 }
 
 func (c *placementCheck) check(group string, ask *projections.Ask, placement event.Placement) *Rejection {
@@ -237,7 +247,7 @@ func (c *placementCheck) check(group string, ask *projections.Ask, placement eve
 			return reject(ReasonInvalid, "plan for job %v gives port %q no number", c.key, port.Label)
 		}
 	}
-	name := instance{group, placement.Name}
+	name := instanceOf(c.everyNode, group, placement.Name, c.plan.Nodes[placement.Node])
 	if c.taken[name] {
 		return reject(ReasonInvalid, "plan places %s.%s[%d] a second time", c.key.ID, group, placement.Name)
 	}
@@ -255,7 +265,7 @@ func (c *placementCheck) check(group string, ask *projections.Ask, placement eve
 		return reject(ReasonInvalid, "plan replaces allocation %v, which is none of job %v", placement.Previous, c.key)
 	case c.succeeded[previous.ID]:
 		return reject(ReasonInvalid, "plan replaces allocation %v twice", previous.ID)
-	case previous.Live() && (!c.ending[previous.ID] || name != instance{previous.Group, previous.NameIndex}):
+	case previous.Live() && (!c.ending[previous.ID] || name != instanceOf(c.everyNode, previous.Group, previous.NameIndex, previous.NodeID)):
 		// If the placement is dropped its predecessor goes on, under its own name.
 		return reject(ReasonInvalid, "plan replaces allocation %v, which lives, by %s.%s[%d]", previous.ID, c.key.ID, group, placement.Name)
 	}
@@ -397,6 +407,9 @@ func removeDropped(p *event.PlanCommitted) {
 // commit emits the plan and what follows for the evaluations of its job.
 func (d *decision) commit(p *event.PlanCommitted, eval *event.Evaluation, key event.JobKey) *Rejection {
 	failed := slices.ContainsFunc(p.Groups, func(g event.PlannedGroup) bool { return g.Failed != nil })
+	if p.Outcome == event.EvalComplete && d.nodesCame(p.Basis, d.state.Job(key)) {
+		p.Outcome, p.Description = event.EvalPending, "nodes came meanwhile; it is decided again"
+	}
 	open := p.Outcome == event.EvalPending
 	blocked := d.state.BlockedEvaluation(key)
 	var follow *event.Evaluation

@@ -67,7 +67,7 @@ func (h *HTTP) planJob(w http.ResponseWriter, r *http.Request) error {
 	}
 	state := h.cfg.Store.Snapshot()
 	old := state.Job(event.JobKey{Namespace: req.Job.Namespace, ID: req.Job.ID})
-	if r := checkVersion(old, req.Job); r != nil {
+	if r := checkVersion(state, old, req.Job); r != nil {
 		return httpError(r, false)
 	}
 	eval := planEvaluation(state, req.Job, h.cfg.NewID())

@@ -66,6 +66,11 @@ const (
 	nodeDownBytes     = 200
 	evaluationBytes   = 240
 
+	// systemJobsMax bounds the jobs of type system: each has an evaluation when a node
+	// comes, all in the append that says so. Each also takes a part of every node, so
+	// real clusters have tens.
+	systemJobsMax = 1000
+
 	// jobCountMax bounds the allocations of one job.
 	jobCountMax = 50_000
 

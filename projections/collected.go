@@ -36,15 +36,19 @@ func (s *State) IsOver(j *Job) (allocations int, over bool) {
 
 // FilledBy reports whether an allocation that has ended still fills its place in
 // the job. One that failed for good does, since the client has already restarted
-// it as often as its policy allows. One that completed does for a batch job, whose
-// work is then done; a service must not end, so its place is free. What a batch
-// job's older versions did says nothing about its newest.
+// it as often as its policy allows. One that completed does for a batch or sysbatch
+// job, whose work is then done; a service must not end, so its place is free, and that
+// of a system job is free in any case. What a batch job's older versions did says
+// nothing about its newest.
 func (j *Job) FilledBy(a *Allocation) bool {
 	if a.CreateIndex < j.CreateIndex {
 		return false // it ended for a job of the same name that was purged
 	}
-	if j.Spec.Job.Type != event.JobTypeBatch {
+	switch j.Spec.Job.Type {
+	case event.JobTypeService:
 		return a.Client == event.ClientFailed
+	case event.JobTypeSystem:
+		return false // whenever the job is looked at, it is to be on every node
 	}
 	if a.JobVersion != j.Version || a.SpecHash != j.SpecHash {
 		return false
@@ -287,6 +291,7 @@ func (s *State) removeEvaluation(r *event.Record, e *event.Evaluation) {
 // removeJob is how a job leaves, collected or purged.
 func (s *State) removeJob(r *event.Record, j *Job) {
 	s.jobs.remove(j.Key)
+	s.system.remove(j.Key)
 	s.forgetDead(j)
 	s.indexes[TableJobs] = r.Index
 	s.noteVersions(j.Key, j.blobs(), nil)

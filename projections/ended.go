@@ -142,6 +142,13 @@ func (s *State) noteJob(j *Job) {
 	if j.ModifyIndex == s.index {
 		j.ModifyTime = s.time
 	}
+	if j.Spec.Job.Type == event.JobTypeSystem {
+		if j.Stopped {
+			s.system.remove(j.Key)
+		} else {
+			s.system.put(j.Key, struct{}{})
+		}
+	}
 	since := uint64(0)
 	if j.Status() == "dead" {
 		since = j.ModifyIndex

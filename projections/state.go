@@ -62,6 +62,7 @@ type State struct {
 	pending          table[queueOrder, *event.Evaluation]
 	blocked          table[event.JobKey, *event.Evaluation]
 	commandAge       table[agedCommand, event.ID]
+	system           table[event.JobKey, struct{}] // jobs of that type that are not stopped
 	fleet            vector[FleetRow]
 	freeSlots        []uint32 // of the fleet; shared among states, never changed
 	classes          feasibilityClasses
@@ -162,6 +163,7 @@ func New() *State {
 		pending:          newTable[queueOrder, *event.Evaluation](compareQueueOrder),
 		blocked:          newTable[event.JobKey, *event.Evaluation](event.JobKey.Compare),
 		commandAge:       newTable[agedCommand, event.ID](compareAged),
+		system:           newTable[event.JobKey, struct{}](event.JobKey.Compare),
 		ended:            newEndings(),
 		classes:          feasibilityClasses{numbers: newTable[string, feasibilityClass](cmp.Compare[string])},
 	}
@@ -183,6 +185,7 @@ func (s *State) clone() *State {
 	c.pending = s.pending.copy()
 	c.blocked = s.blocked.copy()
 	c.commandAge = s.commandAge.copy()
+	c.system = s.system.copy()
 	c.ended = s.ended.copy()
 	c.classes.numbers = s.classes.numbers.copy()
 	c.owner, c.touched = new(owner), nil
@@ -227,6 +230,17 @@ func (s *State) JobsSince(key event.JobKey) iter.Seq[*Job] {
 
 // JobsDown visits all jobs in the opposite order.
 func (s *State) JobsDown() iter.Seq[*Job] { return s.jobs.down() }
+
+// SystemJobs visits the jobs of type system that are not stopped, by namespace and ID:
+// those that want to be on every node that comes.
+func (s *State) SystemJobs() iter.Seq[*Job] {
+	return func(yield func(*Job) bool) {
+		s.system.tree.Scan(func(r row[event.JobKey, struct{}]) bool { return yield(s.Job(r.key)) })
+	}
+}
+
+// SystemJobCount is how many SystemJobs visits.
+func (s *State) SystemJobCount() int { return s.system.len() }
 
 // Evaluation looks up an evaluation; nil when there is none.
 func (s *State) Evaluation(id event.ID) *event.Evaluation {

@@ -250,11 +250,15 @@ func (c *cluster) checkSound() {
 	}
 	seen := make(map[string]bool)
 	for a := range c.state.Allocations() {
-		if a.Live() && seen[a.Job.String()+"/"+a.Name()] {
-			c.t.Fatalf("%s is live twice", a.Name())
+		name := a.Job.String() + "/" + a.Name()
+		if event.EveryNode(a.Spec.Job.Type) {
+			name += " on " + nodeName(a.NodeID)
+		}
+		if a.Live() && seen[name] {
+			c.t.Fatalf("%s is live twice", name)
 		}
 		if a.Live() {
-			seen[a.Job.String()+"/"+a.Name()] = true
+			seen[name] = true
 		}
 	}
 }

@@ -80,7 +80,7 @@ func (t target) resolve(n *event.Node) (string, bool) {
 	case targetClass:
 		return n.NodeClass, true
 	case targetPool:
-		return poolOf(n.NodePool), true
+		return event.PoolOf(n.NodePool), true
 	case targetAttribute:
 		value, ok := n.Attributes[t.key]
 		return value, ok

@@ -174,7 +174,7 @@ func TestDatacenterPatterns(t *testing.T) {
 		{"eu-*", "eu-1", true}, {"eu-*", "us-1", false}, {"*-1", "eu-1", true}, {"*-1", "eu-11", false},
 		{"e*u*1", "eXuY1", true}, {"e*u*1", "eX1", false}, {"a*a", "a", false}, {"a**b", "ab", true}, {"", "", true}, {"", "x", false},
 	} {
-		if got := matchGlob(test.pattern, test.name); got != test.want {
+		if got := event.MatchGlob(test.pattern, test.name); got != test.want {
 			t.Errorf("%q matches %q: %v, want %v", test.pattern, test.name, got, test.want)
 		}
 	}

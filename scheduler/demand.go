@@ -48,7 +48,8 @@ func newDemand(spec *projections.Spec, failed []string, own event.ID) *demand {
 	d.elsewhere = len(d.rules.limits) > 0
 	for _, group := range job.TaskGroups {
 		g := groupDemand{name: group.Name, rules: newGroupRules(d.rules, group), ask: spec.Ask(group.Name)}
-		g.alone = d.rules.distinctHosts || g.rules.distinctHosts
+		// A node that has all that such a job wants there is of no use to it.
+		g.alone = d.rules.distinctHosts || g.rules.distinctHosts || d.rules.everyNode && group.Count == 1
 		d.elsewhere = d.elsewhere || len(g.rules.limits) > 0
 		for _, p := range g.ask.Ports {
 			switch {
@@ -70,7 +71,10 @@ func newDemand(spec *projections.Spec, failed []string, own event.ID) *demand {
 // it can run: what is left out is what certainly does not.
 func likeness(job *event.Job, own event.ID) event.Hash {
 	j := *job
-	j.Region, j.Namespace, j.ID, j.Name, j.Type, j.Priority = "", "", "", "", "", 0
+	if !event.EveryNode(j.Type) {
+		j.Type = ""
+	}
+	j.Region, j.Namespace, j.ID, j.Name, j.Priority = "", "", "", "", 0
 	j.Affinities, j.Spreads, j.Update, j.Periodic, j.Reschedule, j.Migrate = nil, nil, nil, nil, nil, nil
 	j.Meta, j.UI, j.ParentID, j.DispatchIdempotencyToken, j.Payload, j.NomadTokenID = nil, nil, "", "", nil, ""
 	j.TaskGroups = make([]*event.TaskGroup, len(job.TaskGroups))

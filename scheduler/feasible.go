@@ -134,7 +134,7 @@ func (r *jobRules) distinct(list []event.Constraint) (hosts bool, limits []*prop
 		switch c.Operand {
 		case distinctHosts:
 			on, err := strconv.ParseBool(c.RTarget)
-			hosts = hosts || on || err != nil
+			hosts = hosts || (on || err != nil) && !r.everyNode
 		case distinctProperty:
 			limit, err := strconv.ParseInt(c.RTarget, 10, 32)
 			if err != nil || limit < 1 {
@@ -153,13 +153,14 @@ type jobRules struct {
 	conditions    *conditions
 	distinctHosts bool
 	limits        []*propertyLimit
+	everyNode     bool               // of the job's type; nothing then asks for distinct hosts
 	attributes    map[string]*values // that allocations are counted by
 }
 
 func newJobRules(job *event.Job) *jobRules {
 	r := &jobRules{
-		datacenters: job.Datacenters, pool: poolOf(job.NodePool), conditions: newConditions(job.Constraints),
-		attributes: make(map[string]*values),
+		datacenters: job.Datacenters, pool: event.PoolOf(job.NodePool), conditions: newConditions(job.Constraints),
+		attributes: make(map[string]*values), everyNode: event.EveryNode(job.Type),
 	}
 	r.distinctHosts, r.limits = r.distinct(job.Constraints)
 	return r
@@ -299,47 +300,7 @@ func missingVolume(group *event.TaskGroup, n *event.Node) string {
 	return ""
 }
 
-// defaultPool is the pool of nodes and jobs that name none; allPools in a job
-// means every pool.
-const (
-	defaultPool = "default"
-	allPools    = "all"
-)
-
-func poolOf(name string) string {
-	if name == "" {
-		return defaultPool
-	}
-	return name
-}
-
 // covers reports whether the job may use the node's pool and data center at all.
 func (r *jobRules) covers(n *event.Node) (pool, datacenter bool) {
-	pool = r.pool == allPools || poolOf(n.NodePool) == r.pool
-	return pool, r.coversDatacenter(n.Datacenter)
-}
-
-func (r *jobRules) coversDatacenter(name string) bool {
-	return slices.ContainsFunc(r.datacenters, func(pattern string) bool { return matchGlob(pattern, name) })
-}
-
-// matchGlob matches a pattern in which "*" stands for any text, also none.
-func matchGlob(pattern, name string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return pattern == name
-	}
-	name, ok := strings.CutPrefix(name, parts[0])
-	if !ok {
-		return false
-	}
-	last := len(parts) - 1
-	for _, part := range parts[1:last] {
-		_, after, found := strings.Cut(name, part)
-		if !found {
-			return false
-		}
-		name = after
-	}
-	return strings.HasSuffix(name, parts[last])
+	return event.PoolCovers(r.pool, n.NodePool), event.DatacentersCover(r.datacenters, n.Datacenter)
 }

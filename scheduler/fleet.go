@@ -108,7 +108,7 @@ func (f *fleet) cover(rules *jobRules) {
 // covers reports whether the pattern matches a data center that has nodes.
 func (f *fleet) covers(pattern string) bool {
 	for name, count := range f.available {
-		if count > 0 && matchGlob(pattern, name) {
+		if count > 0 && event.MatchGlob(pattern, name) {
 			return true
 		}
 	}

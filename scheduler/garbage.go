@@ -186,7 +186,7 @@ func (b *bag) whole(key event.JobKey, allocations int) {
 
 // before is the time up to which work of jobs of the type leaves.
 func (h *hunt) before(jobType string) int64 {
-	if jobType == event.JobTypeBatch {
+	if jobType == event.JobTypeBatch || jobType == event.JobTypeSysBatch {
 		return h.batchEvals
 	}
 	return h.evals

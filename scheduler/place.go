@@ -295,6 +295,14 @@ func (p *placer) putBest(g *groupPlacer, bucket int32, name uint32, previous eve
 // put places one allocation on a node, whose own scores add up to key.
 func (p *placer) put(g *groupPlacer, slot, combo, with int32, key int64, name uint32, previous event.ID) {
 	s := p.sites.touch(slot, &p.fleet)
+	p.enter(g, s, p.ranking.mean(combo, with, key), name, previous)
+	p.arrive(s, +1)
+	p.tell(g, s, +1)
+	p.refresh(g, s, p.viewOf(slot))
+}
+
+// enter writes one allocation on a node into the plan, and takes its room.
+func (p *placer) enter(g *groupPlacer, s *site, score event.Score, name uint32, previous event.ID) {
 	bytes := p.bytes(g, previous)
 	if s.planNode >= 0 {
 		bytes -= nodeBytes
@@ -307,14 +315,11 @@ func (p *placer) put(g *groupPlacer, slot, combo, with int32, key int64, name ui
 	}
 	ports := choosePorts(&s.room, g.ask, mix(s.tie, uint64(p.ordinal)))
 	g.planned.Placements = append(g.planned.Placements, event.Placement{
-		Ordinal: p.ordinal, Node: uint32(s.planNode), Name: name, Score: p.ranking.mean(combo, with, key), Ports: ports, Previous: previous,
+		Ordinal: p.ordinal, Node: uint32(s.planNode), Name: name, Score: score, Ports: ports, Previous: previous,
 	})
 	p.ordinal++
 	p.budget.spend(bytes)
 	s.room.Take(g.ask, ports)
-	p.arrive(s, +1)
-	p.tell(g, s, +1)
-	p.refresh(g, s, p.viewOf(slot))
 }
 
 // refresh ranks a site anew after it changed.

@@ -75,11 +75,13 @@ func clientStatus(d *datadriven.TestData, word string) (status event.ClientStatu
 	return status
 }
 
-// named finds the newest allocation of that name, in the job of the first argument.
+// named finds the newest allocation of that name ("g0", or "g0@node"), in the job of
+// the first argument.
 func (c *cluster) named(d *datadriven.TestData, name string) *projections.Allocation {
 	var found *projections.Allocation
+	name, node, _ := strings.Cut(name, "@")
 	for a := range c.state.AllocationsOf(key(d.CmdArgs[0].Key)) {
-		if shortName(a) == name {
+		if shortName(a) == name && (node == "" || nodeName(a.NodeID) == node) {
 			found = a
 		}
 	}

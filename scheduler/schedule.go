@@ -14,7 +14,7 @@ const Version = 1
 
 // Supports reports whether Schedule places jobs of the type.
 func Supports(jobType string) bool {
-	return jobType == event.JobTypeService || jobType == event.JobTypeBatch
+	return jobType == event.JobTypeService || jobType == event.JobTypeBatch || event.EveryNode(jobType)
 }
 
 // Scheduler makes decisions, one after the other. What one leaves behind is memory
@@ -71,6 +71,12 @@ func (d *Scheduler) Schedule(s *projections.State, eval *event.Evaluation) *even
 	}
 	plan.JobVersion = job.Version
 	rules := newJobRules(job.Spec.Job)
+	if rules.everyNode {
+		budget := newBudget(key, job.Spec.Job)
+		d.scratch.everywhere(s, job, rules, plan, budget)
+		budget.close(plan)
+		return plan
+	}
 	stay := &staying{state: s, job: job, rules: rules}
 	changes := reconcile(s, key, job, stay.stays)
 	budget := newBudget(key, job.Spec.Job)

@@ -53,6 +53,7 @@ type Committer interface {
 type PlanResult struct {
 	// Index is the index that the next decision must see; zero is any.
 	Index   uint64
+	Open    bool   // the evaluation is still open though all was committed: nodes came meanwhile
 	Partial bool   // nodes that no longer fit were left out, the evaluation is still open
 	Refused string // why nothing was committed; empty when something was
 	Closed  bool   // refused because the evaluation is not open any more
@@ -216,7 +217,7 @@ func (w *worker) process(ctx context.Context, eval *event.Evaluation) error {
 			return err
 		}
 		switch {
-		case result.Refused == "" && !result.Partial && plan.Outcome != event.EvalPending:
+		case result.Refused == "" && !result.Partial && !result.Open && plan.Outcome != event.EvalPending:
 			return nil
 		case result.Refused == "" && !result.Partial:
 			attempts = 0 // one part of several

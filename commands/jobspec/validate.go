@@ -108,9 +108,7 @@ func (v *validator) validateJob() {
 		v.fail("job.namespace", "is required")
 	}
 	switch job.Type {
-	case event.JobTypeService, event.JobTypeBatch:
-	case event.JobTypeSystem, event.JobTypeSysBatch:
-		v.fail("job.type", "job type %q is not supported yet by this server", job.Type)
+	case event.JobTypeService, event.JobTypeBatch, event.JobTypeSystem, event.JobTypeSysBatch:
 	default:
 		v.fail("job.type", "invalid job type %q: service, batch, system and sysbatch are known", job.Type)
 	}

@@ -51,6 +51,7 @@ type allocation struct {
 	group   string
 	name    uint32
 	node    event.ID
+	every   bool // of a job that runs on every node, where the name is one of each
 	ask     ask
 	ports   []port
 	client  event.ClientStatus
@@ -211,7 +212,7 @@ func (c *Checker) submitted(e *event.JobSubmitted) error {
 	if old != nil {
 		since = old.since
 	}
-	c.jobs[key] = &job{spec, e.Version, false, begun, spec.Type == event.JobTypeBatch, since}
+	c.jobs[key] = &job{spec, e.Version, false, begun, spec.Type == event.JobTypeBatch || spec.Type == event.JobTypeSysBatch, since}
 	return nil
 }
 
@@ -299,7 +300,7 @@ func (c *Checker) planned(e *event.PlanCommitted) error {
 				return fmt.Errorf("places on node %v, which is not ready", at)
 			}
 			a := &allocation{
-				job: key, eval: e.EvalID, version: e.JobVersion, created: c.index, group: g.Name, name: p.Name, node: at, ask: askOf(group),
+				job: key, eval: e.EvalID, version: e.JobVersion, created: c.index, group: g.Name, name: p.Name, node: at, every: event.EveryNode(c.jobs[key].spec.Type), ask: askOf(group),
 				client: event.ClientPending, desired: event.DesiredRun,
 			}
 			for i, asked := range portsOf(group) {
@@ -381,13 +382,17 @@ func (c *Checker) oneOfEachName(key event.JobKey) error {
 	type instance struct {
 		group string
 		name  uint32
+		node  event.ID // of those that have a place on every node
 	}
 	seen := make(map[instance]event.ID)
 	for id, a := range c.allocs {
 		if a.job != key || !a.live() {
 			continue
 		}
-		name := instance{a.group, a.name}
+		name := instance{a.group, a.name, event.ID{}}
+		if a.every {
+			name.node = a.node
+		}
 		if other, ok := seen[name]; ok {
 			return fmt.Errorf("%s.%s[%d] lives twice, as %v and %v", key.ID, a.group, a.name, other, id)
 		}

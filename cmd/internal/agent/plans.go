@@ -44,6 +44,7 @@ func (p planCommitter) CommitPlan(ctx context.Context, proposal scheduler.Propos
 	for _, r := range result.Records {
 		if plan, ok := r.Event.(*event.PlanCommitted); ok {
 			decided.Partial = len(plan.Dropped) > 0
+			decided.Open = plan.Outcome == event.EvalPending
 		}
 	}
 	return decided, nil
