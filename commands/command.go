@@ -104,6 +104,12 @@ type RegisterNode struct {
 	Incarnation uint64
 }
 
+// SetEligibility says whether new allocations may be placed on a node.
+type SetEligibility struct {
+	NodeID   event.ID
+	Eligible bool
+}
+
 // ReportAllocations is a node's report of what it runs.
 type ReportAllocations struct {
 	NodeID      event.ID

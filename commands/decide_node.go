@@ -246,6 +246,21 @@ func (c MarkNodesDown) decide(d *decision) *Rejection {
 	return nil
 }
 
+func (c SetEligibility) decide(d *decision) *Rejection {
+	node := d.state.Node(c.NodeID)
+	if node == nil {
+		return reject(ReasonNotFound, "node not found")
+	}
+	if node.Ineligible != c.Eligible {
+		return nil
+	}
+	d.emit(&event.NodeEligibilitySet{NodeID: c.NodeID, Ineligible: !c.Eligible}, event.ID{})
+	if c.Eligible && node.Status == event.NodeReady {
+		return d.evaluateSystemJobs(node.Info)
+	}
+	return nil
+}
+
 // evaluateSystemJobs has the jobs looked at that may want to be on a node which has
 // just become one that can be used, or another than it was. A job whose evaluation is
 // pending gets no other: if that was decided before the node came, its plan leaves it

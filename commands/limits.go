@@ -82,6 +82,9 @@ const (
 	// job files of the field are some hundred kilobytes, with source beside it.
 	jobBytesMax = 8 << 20
 
+	// settingBytesMax bounds a request that sets a few words of one object.
+	settingBytesMax = 64 << 10
+
 	// registrationBytesMax bounds a node's fingerprint; real ones are tens of
 	// kilobytes.
 	registrationBytesMax = 1 << 20

@@ -103,6 +103,8 @@ func (s *State) apply(r *event.Record) {
 		s.nodeChanged(r, e)
 	case *event.NodeStatusChanged:
 		s.nodeStatusChanged(r, e)
+	case *event.NodeEligibilitySet:
+		s.nodeEligibilitySet(r, e)
 	case *event.AllocationsReported:
 		s.allocationsReported(r, e)
 	case *event.Collected:
@@ -743,6 +745,19 @@ func (s *State) nodeStatusChanged(r *event.Record, e *event.NodeStatusChanged) {
 			s.withJob(key, r.Index, func(j *Job) { j.ChangeIndex = r.Index })
 		}
 	}
+}
+
+func (s *State) nodeEligibilitySet(r *event.Record, e *event.NodeEligibilitySet) {
+	n := s.ownNode(e.NodeID)
+	if n == nil {
+		s.impossible(r, "there is no node %v", e.NodeID)
+	}
+	n.Ineligible = e.Ineligible
+	if !e.Ineligible {
+		n.RoomIndex = r.Index
+	}
+	n.note(r.Index, r.Time, "Cluster", "Node marked as "+n.Eligibility()+" for scheduling")
+	s.putNode(n, r.Index)
 }
 
 func (s *State) putNode(n *Node, index uint64) {

@@ -171,6 +171,7 @@ func life(t testing.TB) *story {
 	dbs := s.place(db, "db", "n2", 2)
 	s.tell(&event.NodeChanged{NodeID: named("n2"), AttributesSet: map[string]string{"cpu": "amd64"}, AttributesRemoved: []string{"os"}, ComputedClass: "other"})
 	s.tell(&event.NodeStatusChanged{NodeID: named("n2"), Status: event.NodeDown, Description: "heartbeat missed"}, s.newEval("db"))
+	s.tell(&event.NodeEligibilitySet{NodeID: named("n2"), Ineligible: true})
 	s.submit("web", 4, 600)
 	blocked := s.newEval("web")
 	blocked.Evaluation.Status = event.EvalBlocked

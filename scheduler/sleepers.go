@@ -189,6 +189,8 @@ func (t *touched) note(e event.Event) {
 		t.nodes = append(t.nodes, e.NodeID)
 	case *event.NodeStatusChanged:
 		t.nodes = append(t.nodes, e.NodeID)
+	case *event.NodeEligibilitySet:
+		t.nodes = append(t.nodes, e.NodeID)
 	case *event.Collected:
 		t.nodes = append(t.nodes, e.Nodes...)
 	case *event.JobSubmitted:

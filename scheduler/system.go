@@ -141,26 +141,26 @@ func (g *systemGroup) settleEverywhere(s *projections.State, job *projections.Jo
 	}
 	kept := g.present[:0]
 	for _, a := range g.present {
-		if newest[place{a.NodeID, a.NameIndex}] == a {
-			kept = append(kept, a)
-		}
-	}
-	g.present = kept
-	for _, a := range g.present {
 		at := place{a.NodeID, a.NameIndex}
 		node := s.Node(a.NodeID)
+		if newest[at] != a {
+			continue
+		}
 		if a.Client.Terminal() {
 			g.filled[at] = true // its work is done there, whatever becomes of the node
+			kept = append(kept, a)
 			continue
 		}
 		current := a.JobVersion == job.Version && a.SpecHash == job.SpecHash
 		switch {
 		case int(a.NameIndex) >= g.group.Count || !job.Spec.Job.Covers(node.Info):
 			g.unneeded = append(g.unneeded, a)
+			continue
 		case current:
 			g.filled[at] = true
 		case !node.Schedulable() || g.placer.rules.filter(node.Info, -1) != "":
 			g.unneeded = append(g.unneeded, a)
+			continue
 		case versions.replaces(a) || !stay.stays(a):
 			g.filled[at] = true
 			g.destructive = append(g.destructive, a)
@@ -168,7 +168,9 @@ func (g *systemGroup) settleEverywhere(s *projections.State, job *projections.Jo
 			g.filled[at] = true
 			g.inPlace = append(g.inPlace, a)
 		}
+		kept = append(kept, a)
 	}
+	g.present = kept
 	g.held = len(g.filled)
 }
 

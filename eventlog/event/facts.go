@@ -24,9 +24,10 @@ const (
 	KindEvaluationEnded     Kind = 34
 	KindPlanCommitted       Kind = 35
 
-	KindNodeRegistered    Kind = 48
-	KindNodeChanged       Kind = 49
-	KindNodeStatusChanged Kind = 50
+	KindNodeRegistered     Kind = 48
+	KindNodeChanged        Kind = 49
+	KindNodeStatusChanged  Kind = 50
+	KindNodeEligibilitySet Kind = 51
 
 	KindAllocationsReported Kind = 64
 
@@ -52,6 +53,7 @@ var kinds = map[Kind]struct {
 	KindNodeRegistered:      {"NodeRegistered", func() Event { return new(NodeRegistered) }},
 	KindNodeChanged:         {"NodeChanged", func() Event { return new(NodeChanged) }},
 	KindNodeStatusChanged:   {"NodeStatusChanged", func() Event { return new(NodeStatusChanged) }},
+	KindNodeEligibilitySet:  {"NodeEligibilitySet", func() Event { return new(NodeEligibilitySet) }},
 	KindAllocationsReported: {"AllocationsReported", func() Event { return new(AllocationsReported) }},
 	KindCollected:           {"Collected", func() Event { return new(Collected) }},
 }
@@ -275,6 +277,13 @@ type NodeStatusChanged struct {
 	Description string     `cbor:"3,keyasint,omitempty"`
 }
 
+// NodeEligibilitySet says whether new allocations may be placed on a node, as its
+// operators want it. It holds until it is set again, whatever becomes of the node.
+type NodeEligibilitySet struct {
+	NodeID     ID   `cbor:"1,keyasint"`
+	Ineligible bool `cbor:"2,keyasint,omitempty"`
+}
+
 // AllocationsReported is one report of a node.
 type AllocationsReported struct {
 	NodeID      ID           `cbor:"1,keyasint"`
@@ -297,4 +306,5 @@ func (*PlanCommitted) Kind() Kind       { return KindPlanCommitted }
 func (*NodeRegistered) Kind() Kind      { return KindNodeRegistered }
 func (*NodeChanged) Kind() Kind         { return KindNodeChanged }
 func (*NodeStatusChanged) Kind() Kind   { return KindNodeStatusChanged }
+func (*NodeEligibilitySet) Kind() Kind  { return KindNodeEligibilitySet }
 func (*AllocationsReported) Kind() Kind { return KindAllocationsReported }

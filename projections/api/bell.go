@@ -311,6 +311,8 @@ func (t *touching) record(r *event.Record) (known bool) {
 		t.node(e.NodeID)
 	case *event.NodeStatusChanged:
 		t.node(e.NodeID)
+	case *event.NodeEligibilitySet:
+		t.node(e.NodeID)
 	case *event.AllocationsReported:
 		for i := range e.Deltas {
 			if !t.allocationID(e.Deltas[i].ID, false) {

@@ -82,6 +82,8 @@ func (h *history) step() {
 			&event.NodeChanged{NodeID: node, AttributesSet: map[string]string{"a": fmt.Sprint(h.c.state.Index())}},
 			&event.NodeStatusChanged{NodeID: node, Status: event.NodeReady},
 			&event.NodeStatusChanged{NodeID: node, Status: event.NodeDown},
+			&event.NodeEligibilitySet{NodeID: node, Ineligible: true},
+			&event.NodeEligibilitySet{NodeID: node},
 		}).Draw(h.rt, "what of the node")})
 	case "other":
 		commands = append(commands, []event.Event{rapid.SampledFrom([]event.Event{

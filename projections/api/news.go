@@ -267,6 +267,8 @@ func (t *teller) tell(command []*event.Record) {
 			}
 		case *event.NodeStatusChanged:
 			t.node(e.NodeID, "NodeStreamEvent")
+		case *event.NodeEligibilitySet:
+			t.node(e.NodeID, "NodeEligibility")
 		case *event.AllocationsReported:
 			t.allocations(event.JobKey{}, len(e.Deltas), reportedBy(e), "AllocationUpdated")
 		}

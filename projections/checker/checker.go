@@ -75,6 +75,7 @@ type ask struct{ cpu, memory, disk int64 }
 type node struct {
 	info        *event.Node
 	status      event.NodeStatus
+	ineligible  bool
 	incarnation uint64
 	sequence    uint64
 }
@@ -173,6 +174,8 @@ func (c *Checker) apply(r *event.Record) error {
 		}
 	case *event.NodeStatusChanged:
 		c.nodes[e.NodeID].status = e.Status
+	case *event.NodeEligibilitySet:
+		c.nodes[e.NodeID].ineligible = e.Ineligible
 	case *event.AllocationsReported:
 		return c.reported(e)
 	case *event.Collected:
@@ -612,7 +615,8 @@ func (c *Checker) compareNodes(s *projections.State) error {
 	listed := 0
 	for n := range s.Nodes() {
 		mine := c.nodes[n.Info.ID]
-		if mine == nil || mine.status != n.Status || mine.incarnation != n.Incarnation || mine.sequence != n.LastReport {
+		if mine == nil || mine.status != n.Status || mine.incarnation != n.Incarnation || mine.sequence != n.LastReport ||
+			mine.ineligible != n.Ineligible {
 			return fmt.Errorf("node %v is %v at report %d of incarnation %d; expected %+v", n.Info.ID, n.Status, n.LastReport, n.Incarnation, mine)
 		}
 		used, ports := c.used(n.Info.ID)

@@ -207,6 +207,16 @@ func (c *Client) SelfNodeID(ctx context.Context) (string, error) {
 	return self.Stats.Client.NodeID, err
 }
 
+// SetEligibility says whether new allocations may be placed on a node.
+func (c *Client) SetEligibility(ctx context.Context, node string, eligible bool) error {
+	word := event.Ineligible
+	if eligible {
+		word = event.Eligible
+	}
+	_, err := c.Put(ctx, "/v1/node/"+url.PathEscape(node)+"/eligibility", Query{}, map[string]string{"NodeID": node, "Eligibility": word}, nil)
+	return err
+}
+
 func jobPath(id string) string { return "/v1/job/" + url.PathEscape(id) }
 
 // CollectGarbage has everything leave the servers' memory that has ended and that

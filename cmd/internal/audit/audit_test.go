@@ -54,6 +54,8 @@ var summaries = []struct {
 	{&event.NodeRegistered{NodeID: nodeID, Incarnation: 2}, "a1000000 incarnation=2"},
 	{&event.NodeChanged{NodeID: nodeID, AttributesSet: map[string]string{"b": "2", "a": "1"}, AttributesRemoved: []string{"z"}}, "a1000000 a=1, b=2, z removed"},
 	{&event.NodeStatusChanged{NodeID: nodeID, Status: event.NodeDown, Description: "no heartbeat for 30s"}, "a1000000 down (no heartbeat for 30s)"},
+	{&event.NodeEligibilitySet{NodeID: nodeID, Ineligible: true}, "a1000000 ineligible"},
+	{&event.NodeEligibilitySet{NodeID: nodeID}, "a1000000 eligible"},
 	{&event.AllocationsReported{NodeID: nodeID, Sequence: 3, Deltas: []event.AllocDelta{{ID: allocID, Client: event.ClientRunning,
 		Tasks: map[string]*event.TaskState{"web": {State: event.TaskRunning, Events: []event.TaskEvent{{Type: event.TaskReceived}, {Type: event.TaskStarted}}}}}}},
 		"node a1000000: c1000000 running (web: Started)"},

@@ -51,6 +51,11 @@ func Summary(r *event.Record) string {
 		return nodeChanged(e)
 	case *event.NodeStatusChanged:
 		return words(e.NodeID.Short(), e.Status.String(), paren(e.Description))
+	case *event.NodeEligibilitySet:
+		if e.Ineligible {
+			return words(e.NodeID.Short(), event.Ineligible)
+		}
+		return words(e.NodeID.Short(), event.Eligible)
 	case *event.AllocationsReported:
 		return reported(e)
 	case *event.Collected:

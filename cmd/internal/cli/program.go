@@ -165,8 +165,30 @@ var aliases = map[alias]string{
 // specs is every command, groups first.
 func specs() []spec {
 	return slices.Concat(groups(), []spec{
-		agentSpec(), jobInitSpec(), jobRunSpec(), jobPlanSpec(), jobHistorySpec(), jobRevertSpec(), jobEvalSpec(), jobStartSpec(), jobInspectSpec(), jobStatusSpec(), jobStopSpec(), jobValidateSpec(), allocStatusSpec(), allocLogsSpec(),
-		nodeStatusSpec(), evalStatusSpec(), evalListSpec(), eventStreamSpec(), eventVerifySpec(), benchSpec(), statusSpec(), systemGCSpec(), versionSpec(),
+		agentSpec(),
+		jobInitSpec(),
+		jobRunSpec(),
+		jobPlanSpec(),
+		jobHistorySpec(),
+		jobRevertSpec(),
+		jobEvalSpec(),
+		jobStartSpec(),
+		jobInspectSpec(),
+		jobStatusSpec(),
+		jobStopSpec(),
+		jobValidateSpec(),
+		allocStatusSpec(),
+		allocLogsSpec(),
+		nodeStatusSpec(),
+		nodeEligibilitySpec(),
+		evalStatusSpec(),
+		evalListSpec(),
+		eventStreamSpec(),
+		eventVerifySpec(),
+		systemGCSpec(),
+		benchSpec(),
+		statusSpec(),
+		versionSpec(),
 	})
 }
 

@@ -107,6 +107,10 @@ func (c *cluster) verb(d *datadriven.TestData) (string, error) {
 	case "return":
 		n := c.nodes[d.CmdArgs[0].Key]
 		return "", c.join(n, c.state.Node(n.id).Info)
+	case "eligible", "ineligible":
+		if r := c.do(event.CallerAnonymous, "", commands.SetEligibility{NodeID: c.nodes[d.CmdArgs[0].Key].id, Eligible: d.Cmd == "eligible"}); r != nil {
+			return "", r
+		}
 	case "end", "fail":
 		status, what := event.ClientComplete, event.TaskEvent{Type: event.TaskTerminated, Details: map[string]string{event.DetailExitCode: "0"}}
 		if d.Cmd == "fail" {
