@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -486,5 +487,44 @@ func TestEventStream(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestEligibilityAndSystemJobs has operators keep a node to itself, and give it back.
+func TestEligibilityAndSystemJobs(t *testing.T) {
+	t.Parallel()
+	check := checker(t)
+	_, c := newOne(t, agentConfig{})
+	node := awaitNodes(t, c, 1)[0]
+	register(t, c, shell("agent", "system", 1, "exec sleep 3600"))
+	awaitCount(t, c, "agent", "running", 1)
+	if job, _, err := c.Jobs().Info("agent", nil); err != nil || *job.Status != "running" {
+		t.Errorf("the system job is %v (%v)", job, err)
+	}
+
+	_, err := c.Nodes().ToggleEligibility(node.ID, false, nil)
+	check("make ineligible", err)
+	register(t, c, shell("once", "sysbatch", 1, "exit 0"))
+	register(t, c, shell("waits", "batch", 1, "exit 0"))
+	await(t, "blocked evaluations", func(q *api.QueryOptions) ([]*api.Evaluation, *api.QueryMeta, error) {
+		return c.Jobs().Evaluations("waits", q)
+	}, func(list []*api.Evaluation) bool {
+		return slices.ContainsFunc(list, func(e *api.Evaluation) bool { return e.Status == "blocked" })
+	})
+	if shown, _, err := c.Nodes().Info(node.ID, nil); err != nil || shown.SchedulingEligibility != "ineligible" {
+		t.Errorf("the node is shown as %v (%v)", shown, err)
+	}
+	awaitCount(t, c, "agent", "running", 1)
+
+	resp, err := c.Nodes().ToggleEligibility(node.ID, true, nil)
+	check("make eligible", err)
+	if len(resp.EvalIDs) != 1 || resp.NodeModifyIndex == 0 {
+		t.Errorf("answered %+v", resp)
+	}
+	awaitCount(t, c, "waits", "complete", 1)
+	register(t, c, shell("once", "sysbatch", 1, "exit 0"))
+	awaitCount(t, c, "once", "complete", 1)
+	if _, err := c.Nodes().ToggleEligibility("00000000-0000-0000-0000-000000000001", true, nil); err == nil {
+		t.Error("a node that is not there was made eligible")
 	}
 }
