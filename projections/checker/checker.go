@@ -514,6 +514,8 @@ func (c *Checker) compareJobs(s *projections.State) error {
 		switch {
 		case live > 0:
 			status = "running"
+		case !j.Stopped && mine.spec.Type == event.JobTypeSystem:
+			status = "running" // it waits for nodes
 		case open == 0 && (j.Stopped || mine.begun):
 			status = "dead"
 		}
