@@ -182,7 +182,43 @@ func (c *cluster) decide(eval *event.Evaluation) *event.PlanCommitted {
 	if string(first) != string(second) {
 		c.t.Fatal("the same snapshot and evaluation gave two plans")
 	}
+	c.checkForeseen(eval, plan)
 	return plan
+}
+
+// checkForeseen compares what Foresee wants with what the plan does and leaves undone.
+func (c *cluster) checkForeseen(eval *event.Evaluation, plan *event.PlanCommitted) {
+	c.t.Helper()
+	_, wanted := Foresee(c.state, eval)
+	done := make(map[string]uint64)
+	updated := make(map[event.ID]bool)
+	for _, g := range plan.Groups {
+		done[g.Name] = uint64(len(g.Placements))
+		for _, p := range g.Placements {
+			updated[p.Previous] = true
+		}
+	}
+	stops := uint64(0)
+	for _, stop := range plan.Stops {
+		a := c.state.Allocation(stop.ID)
+		lost := stop.Client == event.ClientLost
+		if a.Desired == event.DesiredRun && (lost || !updated[a.ID]) {
+			stops++
+		}
+	}
+	if plan.Outcome == event.EvalPending {
+		return // only the first part of the decision
+	}
+	stopping, updating := uint64(0), uint64(0)
+	for name, w := range wanted {
+		if at := done[name] + uint64(plan.Queued[name]); w.Place+w.DestructiveUpdate != at {
+			c.t.Errorf("group %q: %+v is foreseen, the plan places %d and leaves %d", name, w, done[name], plan.Queued[name])
+		}
+		stopping, updating = stopping+w.Stop, updating+w.InPlaceUpdate
+	}
+	if stopping != stops || updating != uint64(len(plan.InPlace)) {
+		c.t.Errorf("%d stops and %d updates in place are foreseen: %+v; the plan has %d and %d", stopping, updating, wanted, stops, len(plan.InPlace))
+	}
 }
 
 // report says what became of an allocation on its node.

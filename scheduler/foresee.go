@@ -12,10 +12,22 @@ import (
 func Foresee(s *projections.State, eval *event.Evaluation) (*event.PlanCommitted, map[string]jobdiff.DesiredUpdates) {
 	key := eval.Job()
 	job := s.Job(key)
+	plan := Schedule(s, eval)
 	wanted := make(map[string]jobdiff.DesiredUpdates)
 	if job != nil && !job.Stopped && event.EveryNode(job.Spec.Job.Type) {
-		foreseeEverywhere(s, job, wanted)
-		return Schedule(s, eval), wanted
+		// How many nodes such a job wants is known by having looked at them.
+		places := make(map[string]int, len(plan.Queued))
+		for name, queued := range plan.Queued {
+			places[name] += queued
+		}
+		for _, g := range plan.Groups {
+			places[g.Name] += len(g.Placements)
+		}
+		_, changes := reconcileEverywhere(s, job, newJobRules(job.Spec.Job))
+		for _, g := range changes {
+			wanted[g.name] = g.count(places[g.name] - len(g.destructive))
+		}
+		return plan, wanted
 	}
 	var stays func(*projections.Allocation) bool
 	if job != nil && !job.Stopped {
@@ -24,23 +36,7 @@ func Foresee(s *projections.State, eval *event.Evaluation) (*event.PlanCommitted
 	for _, g := range reconcile(s, key, job, stays) {
 		wanted[g.name] = g.count(len(g.fresh))
 	}
-	return Schedule(s, eval), wanted
-}
-
-// foreseeEverywhere counts for a job that runs on every node.
-func foreseeEverywhere(s *projections.State, job *projections.Job, wanted map[string]jobdiff.DesiredUpdates) {
-	groups, changes := reconcileEverywhere(s, job, newJobRules(job.Spec.Job))
-	for _, g := range groups {
-		for n := range s.Nodes() {
-			if n.Schedulable() && job.Spec.Job.Covers(n.Info) && g.placer.rules.filter(n.Info, -1) == "" {
-				g.nodes = append(g.nodes, n)
-			}
-		}
-		wanted[g.name] = g.count(len(g.free()))
-	}
-	for _, g := range changes[len(groups):] {
-		wanted[g.name] = g.count(0)
-	}
+	return plan, wanted
 }
 
 // count counts what a group wants; place is the number of its new allocations.

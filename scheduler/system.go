@@ -255,8 +255,8 @@ func (p *placer) replaceEverywhere(g *systemGroup) {
 	}
 }
 
-// free are the group's places on the nodes that it can run on which nothing fills.
-func (g *systemGroup) free() []place {
+// fillEverywhere fills the places that are free, node by node.
+func (p *placer) fillEverywhere(g *systemGroup) {
 	var free []place
 	for _, n := range g.nodes {
 		for name := range uint32(g.group.Count) {
@@ -265,12 +265,6 @@ func (g *systemGroup) free() []place {
 			}
 		}
 	}
-	return free
-}
-
-// fillEverywhere fills the places that are free, node by node.
-func (p *placer) fillEverywhere(g *systemGroup) {
-	free := g.free()
 	for i, at := range free {
 		if p.budget.over || !p.budget.affords(p.bytes(g.placer, g.ended[at])) {
 			g.placer.queued += len(free) - i

@@ -158,8 +158,17 @@ type alias struct {
 
 // aliases are the short and the old names of commands.
 var aliases = map[alias]string{
-	{"run", false}: "job run", {"plan", true}: "job plan", {"inspect", true}: "job inspect", {"start", false}: "job start", {"stop", false}: "job stop", {"validate", true}: "job validate", {"init", true}: "job init", {"logs", true}: "alloc logs",
-	{"alloc-status", true}: "alloc status", {"node-status", true}: "node status", {"eval-status", true}: "eval status",
+	{"logs", true}:         "alloc logs",
+	{"alloc-status", true}: "alloc status",
+	{"eval-status", true}:  "eval status",
+	{"init", true}:         "job init",
+	{"inspect", true}:      "job inspect",
+	{"plan", true}:         "job plan",
+	{"run", false}:         "job run",
+	{"start", false}:       "job start",
+	{"stop", false}:        "job stop",
+	{"validate", true}:     "job validate",
+	{"node-status", true}:  "node status",
 }
 
 // specs is every command, groups first.
