@@ -80,6 +80,7 @@ type ledgerNode struct {
 	usedMHz, usedMB, usedDiskMB int64
 	ports                       map[uint16]int
 	status                      event.NodeStatus
+	ineligible                  bool
 }
 
 type ledgerAlloc struct {
@@ -153,6 +154,10 @@ func (l *ledger) apply(r *event.Record, size int) {
 				f.downBatch = r.CommandID
 				f.downBatches++
 			}
+		}
+	case *event.NodeEligibilitySet:
+		if n := l.nodes[e.NodeID]; n != nil {
+			n.ineligible = e.Ineligible
 		}
 	case *event.EvaluationCreated:
 		f.evals++
@@ -296,8 +301,8 @@ func (l *ledger) place(r *event.Record, e *event.PlanCommitted, job *ledgerJob, 
 	}
 	at := e.Nodes[p.Node]
 	n := l.nodes[at]
-	if n == nil || n.status != event.NodeReady {
-		l.find(r.Index, "allocation %v is placed on node %v, which is not ready", id, at)
+	if n == nil || n.status != event.NodeReady || n.ineligible {
+		l.find(r.Index, "allocation %v is placed on node %v, which is not ready for new ones", id, at)
 		return
 	}
 	a := &ledgerAlloc{job: job, group: group, node: n, ports: p.Ports, client: event.ClientPending, holds: true, live: true}

@@ -86,6 +86,10 @@ func TestLedger(t *testing.T) {
 			b.add(&event.NodeStatusChanged{NodeID: b.nodes[0], Status: event.NodeDown})
 			b.place(0, b.nodes[0], 20000)
 		}, "which is not ready"},
+		{"a node that is ineligible", func(b *books) {
+			b.add(&event.NodeEligibilitySet{NodeID: b.nodes[0], Ineligible: true})
+			b.place(0, b.nodes[0], 20000)
+		}, "which is not ready"},
 		{"a job that is not there", func(b *books) {
 			b.add(&event.PlanCommitted{Namespace: "default", JobID: "other"})
 		}, `job "other", which was never submitted`},
