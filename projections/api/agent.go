@@ -70,14 +70,7 @@ type HealthOf struct {
 }
 
 func (a *API) registerAgent(rt *rest.Router) {
-	get := func(pattern string, fact func() any) {
-		rt.Handle(http.MethodGet, pattern, func(w http.ResponseWriter, r *http.Request) error {
-			if _, err := rest.ParseQuery(r); err != nil {
-				return err
-			}
-			return rest.JSON(w, r, fact())
-		})
-	}
+	get := func(pattern string, fact func() any) { rt.Handle(http.MethodGet, pattern, ofAgent(fact)) }
 	inRegion := func(pattern string, fact func() any) {
 		rt.Handle(http.MethodGet, pattern, func(w http.ResponseWriter, r *http.Request) error {
 			if _, err := a.ask(r); err != nil {
@@ -86,7 +79,6 @@ func (a *API) registerAgent(rt *rest.Router) {
 			return rest.JSON(w, r, fact())
 		})
 	}
-	get("/v1/agent/self", func() any { return a.cfg.Agent.Self() })
 	get("/v1/agent/members", func() any {
 		m := a.cfg.Agent.Members()
 		m.Members = orEmpty(m.Members)
@@ -95,7 +87,24 @@ func (a *API) registerAgent(rt *rest.Router) {
 	inRegion("/v1/status/leader", func() any { return a.cfg.Agent.Leader() })
 	inRegion("/v1/status/peers", func() any { return orEmpty(a.cfg.Agent.Peers()) })
 	get("/v1/regions", func() any { return orEmpty(a.cfg.Agent.Regions()) })
-	rt.Handle(http.MethodGet, "/v1/agent/health", a.health)
+}
+
+// RegisterSelf adds the routes that every agent answers about itself, whether it
+// is a server or not.
+func RegisterSelf(rt *rest.Router, agent Agent) {
+	rt.Handle(http.MethodGet, "/v1/agent/self", ofAgent(func() any { return agent.Self() }))
+	rt.Handle(http.MethodGet, "/v1/agent/health", func(w http.ResponseWriter, r *http.Request) error {
+		return health(agent.Health(), w, r)
+	})
+}
+
+func ofAgent(fact func() any) rest.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if _, err := rest.ParseQuery(r); err != nil {
+			return err
+		}
+		return rest.JSON(w, r, fact())
+	}
 }
 
 func orEmpty[T any](list []T) []T {
@@ -105,8 +114,7 @@ func orEmpty[T any](list []T) []T {
 	return list
 }
 
-func (a *API) health(w http.ResponseWriter, r *http.Request) error {
-	health := a.cfg.Agent.Health()
+func health(health Health, w http.ResponseWriter, r *http.Request) error {
 	switch kind := r.URL.Query().Get("type"); kind {
 	case "":
 	case "client":

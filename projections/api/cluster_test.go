@@ -143,6 +143,7 @@ func (c *cluster) handler() *rest.Router {
 	a := c.api()
 	a.Register(rt)
 	a.RegisterNodeAgent(rt)
+	RegisterSelf(rt, testAgent{})
 	rt.FillUnbuilt()
 	return rt
 }

@@ -25,6 +25,7 @@ func (a *API) Register(rt *rest.Router) {
 	get("/v1/job/{id...}/deployments", noDeploymentsView)
 	get("/v1/job/{id...}/deployment", noLatestDeploymentView)
 	rt.Handle("GET POST", "/v1/jobs/statuses", a.jobStatuses)
+	rt.Handle(http.MethodPut, "/v1/system/reconcile/summaries", a.reconcileSummaries)
 
 	get("/v1/allocations", allocationsView)
 	get("/v1/allocation/{id}", allocationView)

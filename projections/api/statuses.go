@@ -2,6 +2,7 @@ package api
 
 import (
 	"cmp"
+	"fmt"
 	"iter"
 	"net/http"
 	"slices"
@@ -11,6 +12,44 @@ import (
 	"drover/projections"
 	"drover/projections/rest"
 )
+
+// reconcileSummaries counts every job's allocations again and compares: counts
+// are a part of the fold, so there is nothing that they could be set right from
+// but the log itself. A difference is a fault in the fold, and named.
+func (a *API) reconcileSummaries(w http.ResponseWriter, r *http.Request) error {
+	k, err := a.ask(r)
+	if err != nil {
+		return err
+	}
+	if err := a.catchUp(r.Context()); err != nil {
+		return err
+	}
+	k.state = a.cfg.Store.Snapshot()
+	for j := range k.state.Jobs() {
+		type live struct{ starting, running, unknown int }
+		counted := make(map[string]live)
+		for alloc := range k.state.AllocationsOf(j.Key) {
+			of := counted[alloc.Group]
+			switch alloc.Client {
+			case event.ClientPending:
+				of.starting++
+			case event.ClientRunning:
+				of.running++
+			case event.ClientUnknown:
+				of.unknown++
+			}
+			counted[alloc.Group] = of
+		}
+		for group, sum := range j.Summary {
+			if got, want := (live{sum.Starting, sum.Running, sum.Unknown}), counted[group]; got != want {
+				return fmt.Errorf("the summary of group %q of job %q in namespace %q says starting, running, unknown = %v, its allocations %v: the fold is damaged, restart the server without its checkpoints",
+					group, j.Key.ID, j.Key.Namespace, got, want)
+			}
+		}
+	}
+	rest.SetIndex(w, k.state.Index())
+	return rest.Empty(w)
+}
 
 // jobStatuses answers user interfaces, which ask for all jobs or name some.
 func (a *API) jobStatuses(w http.ResponseWriter, r *http.Request) error {

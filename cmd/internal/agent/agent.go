@@ -17,6 +17,7 @@ import (
 	hcli "github.com/hashicorp/cli"
 
 	"drover/cmd/internal/agentconfig"
+	"drover/projections/api"
 	"drover/projections/rest"
 )
 
@@ -49,8 +50,9 @@ func Run(ctx context.Context, cfg agentconfig.Config, ui hcli.Ui) int {
 		defer func() { _ = file.Close() }()
 		logTo = io.MultiWriter(held, file)
 	}
-	logger := newLogger(logTo, cfg.Log)
-	a, err := open(cfg, logger)
+	tap := newLogTap()
+	logger := tap.logger(newLogger(logTo, cfg.Log))
+	a, err := open(cfg, logger, tap)
 	if err != nil {
 		return fail(err)
 	}
@@ -76,6 +78,7 @@ func Run(ctx context.Context, cfg agentconfig.Config, ui hcli.Ui) int {
 type agent struct {
 	cfg       agentconfig.Config
 	logger    *slog.Logger
+	tap       *logTap
 	facts     *facts
 	listeners []listener
 }
@@ -86,8 +89,8 @@ type listener struct {
 }
 
 // open makes all parts and takes the ports; nothing runs yet.
-func open(cfg agentconfig.Config, logger *slog.Logger) (_ *agent, err error) {
-	a := &agent{cfg: cfg, logger: logger, facts: &facts{cfg: cfg, version: Version}}
+func open(cfg agentconfig.Config, logger *slog.Logger, tap *logTap) (_ *agent, err error) {
+	a := &agent{cfg: cfg, logger: logger, tap: tap, facts: &facts{cfg: cfg, version: Version}}
 	defer func() {
 		if err != nil {
 			a.close()
@@ -103,7 +106,7 @@ func open(cfg agentconfig.Config, logger *slog.Logger) (_ *agent, err error) {
 		if a.facts.server, err = openServer(cfg, Version, logger, a.facts); err != nil {
 			return nil, err
 		}
-		a.facts.server.register(public, internal)
+		a.facts.server.register(public, internal, a.facts)
 		if len(servers) == 0 {
 			servers = []string{reachable(cfg.Bind.RPC)}
 		}
@@ -125,17 +128,27 @@ func (a *agent) route(public, internal *rest.Router, servers []string) error {
 		routes.servers = newToServers(servers, a.logger)
 	}
 	for _, rt := range []*rest.Router{public, internal} {
-		rt.Handle(http.MethodGet, "/v1/agent/pprof/{name}", profile(a.cfg.EnableDebug))
+		rt.Handle(http.MethodGet, "/v1/agent/pprof/{name}", a.aimed(routes, profile(a.cfg.EnableDebug)))
+		rt.Handle(http.MethodGet, "/v1/agent/monitor", a.aimed(routes, monitor(a.tap)))
+		rt.Handle(http.MethodGet, "/v1/agent/host", a.aimed(routes, describeHost(a.cfg.EnableDebug, a.facts.agentID)))
+		api.RegisterSelf(rt, a.facts)
 		for _, pattern := range clientPatterns {
 			rt.Handle("GET HEAD PUT POST", pattern, rest.Plain(routes))
 		}
 		if a.facts.server == nil {
+			rt.Handle(http.MethodGet, "/v1/metrics", newMetrics().show)
+			rt.Handle(http.MethodGet, "/v1/agent/servers", a.listServers(servers))
 			rt.Otherwise(routes.servers)
 		} else {
 			rt.FillUnbuilt()
 		}
 	}
 	return nil
+}
+
+// listServers answers which servers this agent, which is none, talks to.
+func (a *agent) listServers(servers []string) rest.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error { return rest.JSON(w, r, servers) }
 }
 
 // clientPatterns are the routes that a node answers.

@@ -55,6 +55,14 @@ func (f *facts) Self() api.Self {
 	return self
 }
 
+// agentID is the agent's ID as a node, or its name as a server.
+func (f *facts) agentID() string {
+	if f.node != nil {
+		return f.node.NodeID().String()
+	}
+	return f.cfg.Name + "." + f.cfg.Region
+}
+
 func (f *facts) member() api.Member {
 	host, rpc := hostPort(f.cfg.Advertise.RPC)
 	_, serf := hostPort(f.cfg.Advertise.Serf)

@@ -24,8 +24,8 @@ import (
 type metrics struct {
 	began time.Time
 
-	state   func() *projections.State
-	blocked atomic.Int64 // evaluations that wait for room, while this server leads
+	state   func() *projections.State // nil when this agent is no server
+	blocked atomic.Int64              // evaluations that wait for room, while this server leads
 
 	mu      sync.Mutex
 	samples map[string]*sample
@@ -35,24 +35,41 @@ type metrics struct {
 type sample struct {
 	count                  int64
 	sum, squares, min, max float64
+
+	// recent are the last values, for quantiles; the oldest is overwritten.
+	recent [recentValues]float64
+}
+
+// recentValues is how many values quantiles are taken of: of what happens a
+// thousand times a second the last quarter of it.
+const recentValues = 256
+
+// quantiles of the last values.
+func (s *sample) quantiles() (at []float64) {
+	last := slices.Clone(s.recent[:min(s.count, recentValues)])
+	slices.Sort(last)
+	for _, q := range quantiles {
+		at = append(at, last[int(q*float64(len(last)-1)+0.5)])
+	}
+	return at
 }
 
 // Names of what is measured. Times are milliseconds, as the field has them.
 const (
-	metricAppendBytes    = "nomad.eventlog.append.bytes"
-	metricAppendRecords  = "nomad.eventlog.append.records"
-	metricAppendCommands = "nomad.eventlog.append.commands"
-	metricAppendTime     = "nomad.eventlog.append.time"
-	metricDecideTime     = "nomad.eventlog.decide.time"
-	metricSchedule       = "nomad.worker.invoke_scheduler"
-	metricPlanSubmit     = "nomad.plan.submit"  // until it was decided
-	metricPlanPartial    = "nomad.plan.partial" // nodes that no longer fitted were left out
-	metricPlanRefused    = "nomad.plan.refused"
-	metricWoken          = "nomad.blocked_evals.woken"     // evaluations at once
-	metricWakeTime       = "nomad.blocked_evals.wake.time" // to find them
-	metricBlocked        = "nomad.blocked_evals.total_blocked"
-	metricPlanStale      = "nomad.plan.stale"     // of the refused: its job or its epoch had moved on
-	metricPlanOvertaken  = "nomad.plan.overtaken" // not handed over but decided again, since its nodes had been taken
+	metricAppendBytes    = "nomad.nomad.eventlog.append.bytes"
+	metricAppendRecords  = "nomad.nomad.eventlog.append.records"
+	metricAppendCommands = "nomad.nomad.eventlog.append.commands"
+	metricAppendTime     = "nomad.nomad.eventlog.append.time"
+	metricDecideTime     = "nomad.nomad.eventlog.decide.time"
+	metricSchedule       = "nomad.nomad.worker.invoke_scheduler"
+	metricPlanSubmit     = "nomad.nomad.plan.submit"  // until it was decided
+	metricPlanPartial    = "nomad.nomad.plan.partial" // nodes that no longer fitted were left out
+	metricPlanRefused    = "nomad.nomad.plan.refused"
+	metricWoken          = "nomad.nomad.blocked_evals.woken"     // evaluations at once
+	metricWakeTime       = "nomad.nomad.blocked_evals.wake.time" // to find them
+	metricBlocked        = "nomad.nomad.blocked_evals.total_blocked"
+	metricPlanStale      = "nomad.nomad.plan.stale"     // of the refused: its job or its epoch had moved on
+	metricPlanOvertaken  = "nomad.nomad.plan.overtaken" // not handed over but decided again, since its nodes had been taken
 )
 
 func newMetrics() *metrics { return &metrics{began: time.Now(), samples: make(map[string]*sample)} }
@@ -70,6 +87,7 @@ func (m *metrics) add(name string, value float64) {
 		s = &sample{min: value, max: value}
 		m.samples[name] = s
 	}
+	s.recent[s.count%recentValues] = value
 	s.count++
 	s.sum += value
 	s.squares += value * value
@@ -135,6 +153,8 @@ type MetricSample struct {
 	Mean   float64
 	Stddev float64
 	Labels map[string]string
+
+	quantiles []float64 // of those in the variable of that name
 }
 
 // metricsAnswer is what /v1/metrics answers.
@@ -155,8 +175,9 @@ type metricGauge struct {
 // show answers /v1/metrics. Samples are of the process's whole life, not of an
 // interval: a reader that wants a rate takes differences.
 func (m *metrics) show(w http.ResponseWriter, r *http.Request) error {
-	if format := r.URL.Query().Get("format"); format != "" {
-		return rest.Errorf(http.StatusNotImplemented, "metrics in format %q are not built in this version of Drover; ask without format", format)
+	format := r.URL.Query().Get("format")
+	if format != "" && format != "prometheus" {
+		return rest.Errorf(http.StatusBadRequest, "there is no format %q of metrics: ask for format=prometheus, or without format for JSON", format)
 	}
 	now := time.Now()
 	answer := metricsAnswer{
@@ -164,19 +185,73 @@ func (m *metrics) show(w http.ResponseWriter, r *http.Request) error {
 	}
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
-	state := m.state()
 	for name, value := range map[string]float64{
-		"nomad.state.allocations": float64(state.AllocationCount()), "nomad.state.jobs": float64(state.JobCount()),
-		"nomad.state.evaluations": float64(state.EvaluationCount()), "nomad.state.nodes": float64(state.NodeCount()),
-		metricBlocked:               float64(m.blocked.Load()),
 		"nomad.runtime.alloc_bytes": float64(memory.Alloc), "nomad.runtime.sys_bytes": float64(memory.Sys),
 		"nomad.runtime.heap_objects": float64(memory.HeapObjects), "nomad.runtime.num_goroutines": float64(runtime.NumGoroutine()),
 		"nomad.runtime.total_gc_runs": float64(memory.NumGC), "nomad.runtime.total_gc_pause_ns": float64(memory.PauseTotalNs),
 	} {
 		answer.Gauges = append(answer.Gauges, metricGauge{Name: name, Value: value, Labels: map[string]string{}})
 	}
-	slices.SortFunc(answer.Gauges, func(a, b metricGauge) int { return strings.Compare(a.Name, b.Name) })
+	if m.state != nil {
+		answer.Gauges = append(answer.Gauges, m.ofState(m.state())...)
+	}
+	slices.SortStableFunc(answer.Gauges, func(a, b metricGauge) int { return strings.Compare(a.Name, b.Name) })
+	if format == "prometheus" {
+		return writePrometheus(w, &answer)
+	}
 	return rest.JSON(w, r, answer)
+}
+
+// summariesMax is up to how many groups of jobs have rows of their own: seven each.
+const summariesMax = 10_000
+
+// ofState counts what there is.
+func (m *metrics) ofState(s *projections.State) []metricGauge {
+	var list []metricGauge
+	add := func(name string, value int, labels map[string]string) {
+		list = append(list, metricGauge{Name: name, Value: float64(value), Labels: labels})
+	}
+	none := map[string]string{}
+	add("nomad.state.allocations", s.AllocationCount(), none)
+	add("nomad.state.jobs", s.JobCount(), none)
+	add("nomad.state.evaluations", s.EvaluationCount(), none)
+	add("nomad.state.nodes", s.NodeCount(), none)
+	add(metricBlocked, int(m.blocked.Load()), none)
+	add("nomad.nomad.broker.total_ready", s.PendingCount(), none)
+	add("nomad.raft.appliedIndex", int(s.Index()), none)
+	statuses := map[string]int{"pending": 0, "running": 0, "dead": 0}
+	groups := 0
+	var rows []metricGauge
+	for j := range s.Jobs() {
+		statuses[j.Status()]++
+		groups += len(j.Summary)
+		if groups > summariesMax {
+			continue
+		}
+		for _, group := range slices.Sorted(maps.Keys(j.Summary)) {
+			labels := map[string]string{"job": j.Key.ID, "task_group": group, "namespace": j.Key.Namespace}
+			g := j.Summary[group]
+			for _, count := range []struct {
+				name  string
+				value int
+			}{
+				{"queued", g.Queued}, {"complete", g.Complete}, {"failed", g.Failed}, {"running", g.Running},
+				{"starting", g.Starting}, {"lost", g.Lost}, {"unknown", g.Unknown},
+			} {
+				rows = append(rows, metricGauge{Name: "nomad.nomad.job_summary." + count.name, Value: float64(count.value), Labels: labels})
+			}
+		}
+	}
+	if groups <= summariesMax {
+		list = append(list, rows...)
+	} else {
+		// Some without the others would mislead whoever adds them up.
+		add("nomad.nomad.job_summary.groups_left_out", groups, none)
+	}
+	for status, count := range statuses {
+		add("nomad.nomad.job_status."+status, count, none)
+	}
+	return list
 }
 
 func (m *metrics) rows(now time.Time) []MetricSample {
@@ -189,7 +264,7 @@ func (m *metrics) rows(now time.Time) []MetricSample {
 		mean := s.sum / n
 		rows = append(rows, MetricSample{
 			Name: name, Count: s.count, Rate: s.sum / now.Sub(m.began).Seconds(), Sum: s.sum, Min: s.min, Max: s.max, Mean: mean,
-			Stddev: math.Sqrt(max(0, s.squares/n-mean*mean)), Labels: map[string]string{},
+			Stddev: math.Sqrt(max(0, s.squares/n-mean*mean)), Labels: map[string]string{}, quantiles: s.quantiles(),
 		})
 	}
 	return rows

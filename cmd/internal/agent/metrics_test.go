@@ -1,11 +1,16 @@
 package agent
 
 import (
+	"bytes"
 	"encoding/json"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 
 	"drover/commands"
 	"drover/projections"
@@ -52,8 +57,72 @@ func TestMetricsAddUp(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	w = httptest.NewRecorder()
-	if rt.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/metrics?format=prometheus", nil)); w.Code != http.StatusNotImplemented {
+	if rt.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/metrics?format=xml", nil)); w.Code != http.StatusBadRequest {
 		t.Errorf("another format: %d", w.Code)
+	}
+}
+
+// What Prometheus's own parser reads of the text form.
+func TestMetricsInPrometheusForm(t *testing.T) {
+	m := newMetrics()
+	m.state = projections.New
+	for i := range 1000 {
+		m.add(metricAppendTime, float64(i))
+	}
+	w := httptest.NewRecorder()
+	if err := m.show(w, httptest.NewRequest(http.MethodGet, "/v1/metrics?format=prometheus", nil)); err != nil {
+		t.Fatal(err)
+	}
+	var parser expfmt.TextParser
+	families, err := parser.TextToMetricFamilies(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"nomad_nomad_job_status_running", "nomad_nomad_broker_total_ready", "nomad_nomad_blocked_evals_total_blocked", "nomad_runtime_num_goroutines"} {
+		if f := families[name]; f == nil || f.GetType() != dto.MetricType_GAUGE || f.GetHelp() != name {
+			t.Errorf("%s: %v", name, f)
+		}
+	}
+	times := families["nomad_nomad_eventlog_append_time"]
+	if times == nil || times.GetType() != dto.MetricType_SUMMARY {
+		t.Fatalf("a sample: %v", times)
+	}
+	s := times.Metric[0].GetSummary()
+	if s.GetSampleCount() != 1000 || s.GetSampleSum() != 499_500 || len(s.Quantile) != 3 {
+		t.Errorf("got %v", s)
+	}
+	for _, q := range s.Quantile {
+		// Of the last 256 values, 744 to 999.
+		if want := 744 + math.Round(q.GetQuantile()*255); q.GetValue() != want {
+			t.Errorf("quantile %v is %v, want %v", q.GetQuantile(), q.GetValue(), want)
+		}
+	}
+}
+
+// Names and labels that the format has no room for come out as ones it has.
+func TestPrometheusTextIsEscaped(t *testing.T) {
+	w := httptest.NewRecorder()
+	err := writePrometheus(w, &metricsAnswer{Gauges: []metricGauge{
+		{Name: "nomad.a-b/c=d e", Value: 1, Labels: map[string]string{"job": "a\"b\\c\nd", "exec-path": "x"}},
+		{Name: "nomad.inf", Value: math.Inf(1)},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parser expfmt.TextParser
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(w.Body.Bytes()))
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, w.Body)
+	}
+	labels := make(map[string]string)
+	for _, l := range families["nomad_a_b_c_d_e"].Metric[0].Label {
+		labels[l.GetName()] = l.GetValue()
+	}
+	if labels["job"] != "a\"b\\c\nd" || labels["exec_path"] != "x" {
+		t.Errorf("labels: %q", labels)
+	}
+	if got := families["nomad_inf"].Metric[0].GetGauge().GetValue(); !math.IsInf(got, 1) {
+		t.Errorf("infinity reads as %v", got)
 	}
 }
 

@@ -160,11 +160,12 @@ func (s *server) collect(ctx context.Context) error {
 
 // register adds the server's routes; the ones of node agents are served to
 // agents and servers only.
-func (s *server) register(public, internal *rest.Router) {
+func (s *server) register(public, internal *rest.Router, facts *facts) {
 	for _, rt := range []*rest.Router{public, internal} {
 		s.reads.Register(rt)
 		s.writes.Register(rt)
 		rt.Handle(http.MethodGet, "/v1/metrics", s.metrics.show)
+		facts.registerOperator(rt)
 	}
 	s.reads.RegisterNodeAgent(internal)
 	s.writes.RegisterNodeAgent(internal)

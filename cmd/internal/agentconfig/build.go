@@ -90,6 +90,16 @@ var levels = []struct {
 	{"TRACE", LevelTrace}, {"DEBUG", slog.LevelDebug}, {"INFO", slog.LevelInfo}, {"WARN", slog.LevelWarn}, {"ERROR", slog.LevelError}, {"OFF", LevelOff},
 }
 
+// ParseLevel reads a level as log_level spells it, in any case.
+func ParseLevel(word string) (slog.Level, bool) {
+	for _, l := range levels {
+		if strings.EqualFold(l.word, word) {
+			return l.level, true
+		}
+	}
+	return 0, false
+}
+
 // LevelWord is how log_level spells a level.
 func LevelWord(level slog.Level) string {
 	for _, l := range levels {

@@ -97,9 +97,9 @@ func (r *run) readMetrics(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	appends := m.samples["nomad.eventlog.append.bytes"]
+	appends := m.samples["nomad.nomad.eventlog.append.bytes"]
 	r.result.Log.LargestAppend, r.result.Log.Appends = int64(appends.Max), appends.Count
-	r.result.Plans.Refused = m.samples["nomad.plan.refused"].Count
-	r.result.Plans.SlowestDecision = m.samples["nomad.worker.invoke_scheduler"].Max
+	r.result.Plans.Refused = m.samples["nomad.nomad.plan.refused"].Count
+	r.result.Plans.SlowestDecision = m.samples["nomad.nomad.worker.invoke_scheduler"].Max
 	return nil
 }

@@ -141,7 +141,7 @@ func (r *run) settled(ctx context.Context) error {
 // committedPlans is how many plans the server's schedulers have handed in.
 func (r *run) committedPlans(ctx context.Context) (float64, error) {
 	m, err := r.metrics(ctx)
-	return float64(m.samples["nomad.worker.invoke_scheduler"].Count), err
+	return float64(m.samples["nomad.nomad.worker.invoke_scheduler"].Count), err
 }
 
 // outOfOrder counts the placements of queued jobs that came before their turn.
