@@ -158,17 +158,18 @@ type alias struct {
 
 // aliases are the short and the old names of commands.
 var aliases = map[alias]string{
-	{"logs", true}:         "alloc logs",
-	{"alloc-status", true}: "alloc status",
-	{"eval-status", true}:  "eval status",
-	{"init", true}:         "job init",
-	{"inspect", true}:      "job inspect",
-	{"plan", true}:         "job plan",
-	{"run", false}:         "job run",
-	{"start", false}:       "job start",
-	{"stop", false}:        "job stop",
-	{"validate", true}:     "job validate",
-	{"node-status", true}:  "node status",
+	{"logs", true}:           "alloc logs",
+	{"alloc-status", true}:   "alloc status",
+	{"eval-status", true}:    "eval status",
+	{"init", true}:           "job init",
+	{"inspect", true}:        "job inspect",
+	{"plan", true}:           "job plan",
+	{"run", false}:           "job run",
+	{"start", false}:         "job start",
+	{"stop", false}:          "job stop",
+	{"validate", true}:       "job validate",
+	{"node-status", true}:    "node status",
+	{"server-members", true}: "server members",
 }
 
 // specs is every command, groups first.
@@ -198,6 +199,13 @@ func specs() []spec {
 		benchSpec(),
 		statusSpec(),
 		versionSpec(),
+		reconcileSummariesSpec(),
+		agentInfoSpec(),
+		monitorSpec(),
+		serverMembersSpec(),
+		operatorAPISpec(),
+		operatorMetricsSpec(),
+		raftListPeersSpec(),
 	})
 }
 
@@ -214,6 +222,10 @@ func groups() []spec {
 		group("node", "Interact with nodes", "Groups the commands about nodes: the machines that run tasks."),
 		group("eval", "Interact with evaluations", "Groups the commands about evaluations: the scheduler's looks at a job."),
 		group("system", "Interact with the servers", "Groups the commands about the servers as a whole."),
+		group("system reconcile", "Check the state of the servers", "Groups the commands that have the servers check their state."),
+		group("server", "Interact with servers", "Groups the commands about the servers of a region."),
+		group("operator", "Tools for operators", "Groups the commands for those who run the cluster."),
+		group("operator raft", "Look at the replicated log", "Groups the commands about the servers that hold the event log."),
 		group("event", "Interact with the event log", "Groups the commands about the log that the cluster is."),
 	}
 }
@@ -292,10 +304,13 @@ func (c *command) AutocompleteFlags() complete.Flags {
 
 // AutocompleteArgs offers what the command's arguments may be.
 func (c *command) AutocompleteArgs() complete.Predictor {
-	if c.predict == nil {
-		return complete.PredictNothing
+	if c.predict != nil {
+		return c.predict
 	}
-	return c.predict
+	if contexts := completes(c.name); len(contexts) > 0 && c.general && !c.group {
+		return c.p.predictIDs(contexts)
+	}
+	return complete.PredictNothing
 }
 
 // invocation is one run of a command.

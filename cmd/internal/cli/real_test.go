@@ -109,6 +109,7 @@ func (h *history) serve() *httptest.Server {
 	}
 	rt := rest.NewRouter()
 	handlers.Register(rt)
+	api.RegisterSelf(rt, onlyHandlers{})
 	rt.FillUnbuilt()
 	return httptest.NewServer(rt)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/nomad/api"
+	"github.com/hashicorp/nomad/api/contexts"
 )
 
 // statusOf is the HTTP status code in an error of the official client.
@@ -351,6 +352,58 @@ func TestOfficialClientOnTheCluster(t *testing.T) {
 	if !health.Server.Ok || !health.Client.Ok {
 		t.Errorf("health: %+v", health)
 	}
+	raft, err := c.Operator().RaftGetConfiguration(nil)
+	check("raft configuration", err)
+	if len(raft.Servers) != 1 || !raft.Servers[0].Leader || !raft.Servers[0].Voter || raft.Servers[0].Node != "alpha.global" || raft.Servers[0].Address != leader || raft.Index == 0 {
+		t.Errorf("raft: %+v", raft.Servers[0])
+	}
+	pilot, _, err := c.Operator().AutopilotServerHealth(nil)
+	check("autopilot", err)
+	if !pilot.Healthy || pilot.FailureTolerance != 0 || len(pilot.Servers) != 1 || pilot.Servers[0].LastTerm == 0 || pilot.Servers[0].StableSince.IsZero() || pilot.Leader != raft.Servers[0].ID {
+		t.Errorf("autopilot: %+v", pilot)
+	}
+	if n, err := c.Agent().Join("127.0.0.1:1"); n != 0 || err == nil || !strings.Contains(err.Error(), "has one server") {
+		t.Errorf("join: %d, %v", n, err)
+	}
+	if err := c.Agent().ForceLeave("beta"); err == nil || !strings.Contains(err.Error(), `no member "beta"`) {
+		t.Errorf("force-leave: %v", err)
+	}
+	check("reconcile summaries", c.System().ReconcileSummaries())
+	metrics, _, err := c.Operator().MetricsSummary(nil)
+	check("metrics", err)
+	gauges := map[string]float32{}
+	for _, g := range metrics.Gauges {
+		gauges[g.Name+" "+g.DisplayLabels["job"]] = g.Value
+	}
+	if gauges["nomad.nomad.job_status.running "] != 1 || gauges["nomad.nomad.job_summary.running one"] != 1 || len(metrics.Samples) == 0 {
+		t.Errorf("metrics: %v", gauges)
+	}
+	text, err := c.Operator().Metrics(&api.QueryOptions{Params: map[string]string{"format": "prometheus"}})
+	check("metrics for Prometheus", err)
+	if !strings.Contains(string(text), `nomad_nomad_job_summary_running{job="one",namespace="default",task_group="group"} 1`) {
+		t.Errorf("metrics for Prometheus: %s", text)
+	}
+	found, _, err := c.Search().PrefixSearch(node.ID[:5], contexts.All, nil)
+	check("search", err)
+	if got := found.Matches[contexts.Nodes]; len(got) != 1 || got[0] != node.ID {
+		t.Errorf("search: %v", found.Matches)
+	}
+	stop := make(chan struct{})
+	defer close(stop)
+	frames, errs := c.Agent().Monitor(stop, &api.QueryOptions{Params: map[string]string{"log_level": "TRACE", "node_id": node.ID}})
+	if frames == nil {
+		t.Fatalf("monitor: %v", <-errs)
+	}
+	if out := a.ok(t, "server", "members"); !strings.Contains(out, "alpha.global") || !strings.Contains(out, "true") {
+		t.Errorf("server members: %s", out)
+	}
+	if out := a.ok(t, "operator", "raft", "list-peers"); !strings.Contains(out, "leader") {
+		t.Errorf("raft list-peers: %s", out)
+	}
+	if out := a.ok(t, "agent-info"); !strings.Contains(out, "  node_id = "+node.ID) {
+		t.Errorf("agent-info: %s", out)
+	}
+
 	regions, err := c.Regions().List()
 	check("regions", err)
 	if len(regions) != 1 || regions[0] != "global" {
