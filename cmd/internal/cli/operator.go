@@ -120,9 +120,6 @@ func curl(req *http.Request, body bool) string {
 	return strings.Join(append(words, quoted(req.URL.String())), " ")
 }
 
-// quoted is a word as a shell reads it.
-func quoted(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
-
 func operatorMetricsSpec() spec {
 	return spec{
 		name: "operator metrics", general: true,
