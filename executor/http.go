@@ -31,6 +31,7 @@ func (a *Agent) Handler() http.Handler {
 	}
 	handle("/v1/client/stats", a.serveHostStats)
 	handle("/v1/client/allocation/{alloc}/stats", a.serveAllocStats)
+	mux.HandleFunc("/v1/client/allocation/{alloc}/exec", a.serveExec)
 	handle("/v1/client/fs/ls/{alloc}", a.serveList)
 	handle("/v1/client/fs/stat/{alloc}", a.serveStat)
 	handle("/v1/client/fs/cat/{alloc}", a.serveCat)
@@ -48,16 +49,18 @@ type httpError struct {
 
 func (e *httpError) Error() string { return e.text }
 
-func fail(w http.ResponseWriter, err error) {
-	code := http.StatusInternalServerError
+func fail(w http.ResponseWriter, err error) { http.Error(w, err.Error(), statusOf(err)) }
+
+// statusOf is the status code that an error is answered with.
+func statusOf(err error) int {
 	var coded *httpError
 	switch {
 	case errors.As(err, &coded):
-		code = coded.code
+		return coded.code
 	case errors.Is(err, fs.ErrNotExist):
-		code = http.StatusNotFound
+		return http.StatusNotFound
 	}
-	http.Error(w, err.Error(), code)
+	return http.StatusInternalServerError
 }
 
 func badRequest(format string, args ...any) error {

@@ -66,4 +66,16 @@ const (
 	// logPoll is how often a followed file is looked at. The file system's notices are not used: they are lost on many
 	// network and overlay file systems.
 	logPoll = 50 * time.Millisecond
+
+	// execMessageBytesMax bounds one message of an exec session's client: clients send a few KB at a time.
+	execMessageBytesMax = 1 << 20
+	// execReasonBytesMax is the room for words in the message that closes a websocket (RFC 6455, 5.5).
+	execReasonBytesMax = 123
+	// execHelloTimeout bounds the wait for a client's token.
+	execHelloTimeout = 10 * time.Second
+	// execHeartbeat is how often a session shows a sign of life, as its clients do.
+	execHeartbeat = 10 * time.Second
+	// execFirstSizeWait is how long a program in a terminal waits for the size of that. Clients send it first of all, and
+	// some not at all.
+	execFirstSizeWait = 100 * time.Millisecond
 )

@@ -65,6 +65,7 @@ type allocView struct {
 	status  event.ClientStatus
 	started map[string]bool // tasks that were started at least once
 	live    map[string]driver.Running
+	start   map[string]uint64 // the number of each of live
 }
 
 // runnerEnv is what runners share.
@@ -637,12 +638,14 @@ func lookupUser(name string) (uid, gid int, err error) {
 
 // refresh shows others how things stand.
 func (r *runner) refresh() {
-	view := allocView{status: r.state.status(), started: map[string]bool{}, live: map[string]driver.Running{}}
+	view := allocView{
+		status: r.state.status(), started: map[string]bool{}, live: map[string]driver.Running{}, start: map[string]uint64{},
+	}
 	for _, t := range r.state.Tasks {
 		view.started[t.Name] = t.State.StartedAt != 0
 	}
 	for name, t := range r.tasks {
-		view.live[name] = t.driver
+		view.live[name], view.start[name] = t.driver, t.start
 	}
 	r.mu.Lock()
 	r.view = view

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -56,9 +57,18 @@ func newClientRoutes(node *executor.Agent, store *projections.Store, logger *slo
 		FlushInterval: -1, // logs and files are followed live
 		ErrorLog:      slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			rest.Fail(w, rest.Errorf(http.StatusNotFound, "No path to node: %v", err))
+			refuse(w, r, http.StatusNotFound, "No path to node: %v", err)
 		},
 	}}
+}
+
+// refuse answers a request with an error, in the way of what was asked for.
+func refuse(w http.ResponseWriter, r *http.Request, status int, format string, args ...any) {
+	if executor.IsExec(r) {
+		executor.RefuseExec(w, r, status, fmt.Sprintf(format, args...))
+		return
+	}
+	rest.Fail(w, rest.Errorf(status, format, args...))
 }
 
 func (c *clientRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -79,13 +89,13 @@ func (c *clientRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !known && c.node != nil:
 		c.local(w, r) // it says what it does not know
 	case !known:
-		rest.Fail(w, rest.Errorf(http.StatusNotFound, "Unknown allocation or node in %q", r.URL.Path))
+		refuse(w, r, http.StatusNotFound, "Unknown allocation or node in %q", r.URL.Path)
 	case c.node != nil && id == c.node.NodeID():
 		c.local(w, r)
 	case node == nil:
-		rest.Fail(w, rest.Errorf(http.StatusNotFound, "Unknown node %q", id))
+		refuse(w, r, http.StatusNotFound, "Unknown node %q", id)
 	case node.Status == event.NodeDown || node.Info.HTTPAddr == "":
-		rest.Fail(w, rest.Errorf(http.StatusNotFound, "No path to node: node %q is %v", id, node.Status))
+		refuse(w, r, http.StatusNotFound, "No path to node: node %q is %v", id, node.Status)
 	default:
 		passOn(c.relay, w, r, node.Info.HTTPAddr)
 	}
@@ -93,7 +103,7 @@ func (c *clientRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (c *clientRoutes) local(w http.ResponseWriter, r *http.Request) {
 	if c.node == nil {
-		rest.Fail(w, rest.Errorf(http.StatusNotImplemented, "this agent runs no tasks"))
+		refuse(w, r, http.StatusNotImplemented, "this agent runs no tasks")
 		return
 	}
 	c.node.Handler().ServeHTTP(w, r)
