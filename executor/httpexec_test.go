@@ -239,6 +239,7 @@ func TestExecEnds(t *testing.T) {
 		t.Errorf("task ended: %v", s.failure)
 	}
 	gone("task ended", left)
+	v.s.until("end of the allocation", func() bool { return v.s.status[v.alloc].Terminal() })
 	s = v.exec(false, "ls")
 	if <-s.ended; s.failure == nil || !strings.Contains(s.failure.Error(), "task \"main\"") {
 		t.Errorf("exec in a task that has ended: %v", s.failure)

@@ -24,4 +24,10 @@ const (
 	// RecordLineMax bounds one line of the record stream: a record is at most
 	// 512 KB of CBOR, and its JSON form several times that.
 	RecordLineMax = 16 << 20
+
+	// execInputBytes is how much of a program's input goes into one message.
+	execInputBytes = 16 << 10
+
+	// execHeartbeat is how often an exec session shows a sign of life.
+	execHeartbeat = 10 * time.Second
 )

@@ -2,14 +2,10 @@ package cli
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -88,7 +84,7 @@ func allocLogsSpec() spec {
 }
 
 func (in *invocation) allocLogs(c *apiclient.Client, typed string, o logOptions) int {
-	id, code, ok := in.logAlloc(c, typed, o)
+	id, code, ok := in.pickAlloc(c, typed, o.job, o.group, o.verbose)
 	if !ok {
 		return code
 	}
@@ -96,7 +92,7 @@ func (in *invocation) allocLogs(c *apiclient.Client, typed string, o logOptions)
 	if err != nil {
 		return in.fail("Error querying allocation: %s", err)
 	}
-	task, err := chooseTask(alloc, o)
+	task, err := chooseTask(alloc, o.task, o.verbose)
 	if err != nil {
 		return in.fail("%s", err)
 	}
@@ -111,62 +107,6 @@ func (in *invocation) allocLogs(c *apiclient.Client, typed string, o logOptions)
 		return in.fail("Error reading logs: %s", err)
 	}
 	return 0
-}
-
-// logAlloc finds the allocation that was named, by itself or by its job.
-func (in *invocation) logAlloc(c *apiclient.Client, typed string, o logOptions) (id string, code int, ok bool) {
-	if !o.job {
-		search := allocSearch
-		search.short = "Alloc ID must contain at least two characters."
-		stub, code, ok := in.oneAlloc(c, search, typed, o.verbose)
-		if !ok {
-			return "", code, false
-		}
-		return stub.ID, 0, true
-	}
-	job, _, code, ok := in.oneJob(c, typed)
-	if !ok {
-		return "", code, false
-	}
-	allocs, _, err := c.InNamespace(job.JobNamespace()).JobAllocations(in.ctx, job.ID, false)
-	if err != nil {
-		return "", in.fail("Error querying job allocations: %s", err), false
-	}
-	if o.group != "" {
-		allocs = slices.DeleteFunc(allocs, func(a *apiclient.AllocStub) bool { return a.TaskGroup != o.group })
-	}
-	if len(allocs) == 0 {
-		return "", in.fail("No allocations for job %q", job.ID), false
-	}
-	// A running one, and of those the newest.
-	running := func(a *apiclient.AllocStub) int {
-		if a.ClientStatus == "running" {
-			return 1
-		}
-		return 0
-	}
-	best := slices.MaxFunc(allocs, func(a, b *apiclient.AllocStub) int {
-		return cmp.Or(cmp.Compare(running(a), running(b)), cmp.Compare(a.CreateIndex, b.CreateIndex), cmp.Compare(b.ID, a.ID))
-	})
-	return best.ID, 0, true
-}
-
-// chooseTask is the task that was named, or the only one there is.
-func chooseTask(a *apiclient.Allocation, o logOptions) (string, error) {
-	tasks := taskOrder(a)
-	if o.task != "" {
-		if !slices.Contains(tasks, o.task) {
-			return "", fmt.Errorf("Could not find task named %q in allocation %q, which has: %s", o.task, shortID(a.ID, o.verbose), strings.Join(tasks, ", "))
-		}
-		return o.task, nil
-	}
-	if len(tasks) == 1 {
-		return tasks[0], nil
-	}
-	if len(tasks) == 0 {
-		return "", fmt.Errorf("Allocation %q has no tasks", shortID(a.ID, o.verbose))
-	}
-	return "", fmt.Errorf("Allocation %q is running the following tasks:\n  * %s\n\nPlease specify the task.", shortID(a.ID, o.verbose), strings.Join(tasks, "\n  * "))
 }
 
 // copyLogs prints the streams that are wanted.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -139,6 +140,63 @@ func (in *invocation) oneJob(c *apiclient.Client, typed string) (job *apiclient.
 		return list[0], false, 0, true
 	}
 	return nil, false, in.fail("Prefix matched multiple jobs\n\n%s", in.jobTable(list, c.Namespace() == apiclient.AllNamespaces)), false
+}
+
+// pickAlloc finds the allocation that was named, by itself or, with byJob, by its job and, if that is not empty, its
+// group.
+func (in *invocation) pickAlloc(c *apiclient.Client, typed string, byJob bool, group string, verbose bool) (id string, code int, ok bool) {
+	if !byJob {
+		search := allocSearch
+		search.short = "Alloc ID must contain at least two characters."
+		stub, code, ok := in.oneAlloc(c, search, typed, verbose)
+		if !ok {
+			return "", code, false
+		}
+		return stub.ID, 0, true
+	}
+	job, _, code, ok := in.oneJob(c, typed)
+	if !ok {
+		return "", code, false
+	}
+	allocs, _, err := c.InNamespace(job.JobNamespace()).JobAllocations(in.ctx, job.ID, false)
+	if err != nil {
+		return "", in.fail("Error querying job allocations: %s", err), false
+	}
+	if group != "" {
+		allocs = slices.DeleteFunc(allocs, func(a *apiclient.AllocStub) bool { return a.TaskGroup != group })
+	}
+	if len(allocs) == 0 {
+		return "", in.fail("No allocations for job %q", job.ID), false
+	}
+	// A running one, and of those the newest.
+	running := func(a *apiclient.AllocStub) int {
+		if a.ClientStatus == "running" {
+			return 1
+		}
+		return 0
+	}
+	best := slices.MaxFunc(allocs, func(a, b *apiclient.AllocStub) int {
+		return cmp.Or(cmp.Compare(running(a), running(b)), cmp.Compare(a.CreateIndex, b.CreateIndex), cmp.Compare(b.ID, a.ID))
+	})
+	return best.ID, 0, true
+}
+
+// chooseTask is the task that was named, or the only one there is.
+func chooseTask(a *apiclient.Allocation, task string, verbose bool) (string, error) {
+	tasks := taskOrder(a)
+	if task != "" {
+		if !slices.Contains(tasks, task) {
+			return "", fmt.Errorf("Could not find task named %q in allocation %q, which has: %s", task, shortID(a.ID, verbose), strings.Join(tasks, ", "))
+		}
+		return task, nil
+	}
+	if len(tasks) == 1 {
+		return tasks[0], nil
+	}
+	if len(tasks) == 0 {
+		return "", fmt.Errorf("Allocation %q has no tasks", shortID(a.ID, verbose))
+	}
+	return "", fmt.Errorf("Allocation %q is running the following tasks:\n  * %s\n\nPlease specify the task.", shortID(a.ID, verbose), strings.Join(tasks, "\n  * "))
 }
 
 // confirm asks a yes-or-no question about something that only a prefix named.

@@ -170,6 +170,7 @@ var aliases = map[alias]string{
 	{"validate", true}:       "job validate",
 	{"node-status", true}:    "node status",
 	{"server-members", true}: "server members",
+	{"exec", false}:          "alloc exec",
 }
 
 // specs is every command, groups first.
@@ -206,6 +207,7 @@ func specs() []spec {
 		operatorAPISpec(),
 		operatorMetricsSpec(),
 		raftListPeersSpec(),
+		allocExecSpec(),
 	})
 }
 
