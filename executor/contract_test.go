@@ -18,7 +18,7 @@ func TestRawExecContract(t *testing.T) {
 	}
 	drivertest.Run(t, drivertest.Subject{
 		Driver:   func() driver.Driver { return &rawexec.Driver{Shim: shimBinary} },
-		Forever:  map[string]any{"command": "sleep", "args": []any{"1000"}},
+		Forever:  sh("echo ready; exec sleep 1000"),
 		Stubborn: sh("trap '' TERM; echo ready; exec sleep 1000"),
 		Ends:     func(code int) map[string]any { return sh("exit " + strconv.Itoa(code)) },
 		Says: func(stdout, stderr string) map[string]any {
@@ -42,7 +42,7 @@ func TestFakeDriverContract(t *testing.T) {
 	var machine fakedriver.Machine
 	drivertest.Run(t, drivertest.Subject{
 		Driver:   func() driver.Driver { return fakedriver.Driver{Machine: &machine} },
-		Forever:  map[string]any{},
+		Forever:  map[string]any{"stdout_string": "ready"},
 		Stubborn: map[string]any{"ignore_kill": true, "stdout_string": "ready"},
 		Ends:     func(code int) map[string]any { return map[string]any{"run_for": "0s", "exit_code": code} },
 		Says: func(stdout, stderr string) map[string]any {

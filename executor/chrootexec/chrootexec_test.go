@@ -33,7 +33,8 @@ func sh(script string) map[string]any {
 func TestExecContract(t *testing.T) {
 	// The first process of a PID namespace takes no signal that it has not asked for, so what is to end by one shares the
 	// machine's.
-	forever := map[string]any{"command": "sleep", "args": []any{"1000"}, "pid_mode": "host"}
+	forever := sh("echo ready; exec sleep 1000")
+	forever["pid_mode"] = "host"
 	drivertest.Run(t, drivertest.Subject{
 		Driver:   func() driver.Driver { return &Exec{config()} },
 		Forever:  forever,

@@ -4,16 +4,22 @@ import (
 	"strings"
 	"testing"
 
+	"drover/executor/docker/dockertest"
 	"drover/executor/driver"
 )
 
 // A daemon that goes away takes its containers along: the tasks hear of both, and the driver is not healthy meanwhile.
 func TestDaemonGoesAway(t *testing.T) {
-	e, err := newEngine()
+	own, err := dockertest.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer e.remove()
+	e := engine{own}
+	defer func() {
+		if err := e.Remove(); err != nil {
+			t.Error(err)
+		}
+	}()
 	d := e.driver(t)
 	if info := d.Fingerprint(t.Context()); !info.Healthy || info.Attributes["driver.docker.version"] == "" || !strings.Contains(info.Attributes["driver.docker.runtimes"], "runc") {
 		t.Errorf("%+v", info)
@@ -23,14 +29,14 @@ func TestDaemonGoesAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.stop()
+	e.Stop()
 	if info := d.Fingerprint(t.Context()); info.Healthy || !info.Detected || !strings.Contains(info.HealthDescription, "cannot reach the docker daemon") {
 		t.Errorf("%+v", info)
 	}
 	if _, err := d.Start(t.Context(), task(t, shell("true"))); err == nil {
 		t.Error("a task started without a daemon")
 	}
-	if err := e.start(); err != nil {
+	if err := e.Start(); err != nil {
 		t.Fatal(err)
 	}
 	exit, err := r.Wait(t.Context())

@@ -38,7 +38,7 @@ func shell(script string, more ...any) map[string]any {
 func TestContract(t *testing.T) {
 	drivertest.Run(t, drivertest.Subject{
 		Driver:   func() driver.Driver { return shared.driver(t) },
-		Forever:  shell("trap 'exit 143' TERM; sleep 1000 & wait"),
+		Forever:  shell("trap 'exit 143' TERM; echo ready; sleep 1000 & wait"),
 		Stubborn: shell("trap '' TERM; echo ready; sleep 1000"),
 		Ends:     func(code int) map[string]any { return shell("exit " + strconv.Itoa(code)) },
 		Says: func(stdout, stderr string) map[string]any {
@@ -48,7 +48,7 @@ func TestContract(t *testing.T) {
 		Missing:   map[string]any{"image": "busybox:test", "network_mode": "host", "command": "no-such-program"},
 		CodesOnly: true,
 		Left: func(task *driver.Task) []string {
-			list, err := shared.api.ContainerList(t.Context(), client.ContainerListOptions{
+			list, err := shared.API.ContainerList(t.Context(), client.ContainerListOptions{
 				All: true, Filters: client.Filters{}.Add("label", labelAlloc+"="+task.AllocID.String()),
 			})
 			if err != nil {
@@ -322,14 +322,14 @@ func TestNameTaken(t *testing.T) {
 	d := shared.driver(t)
 	made := task(t, shell("sleep 1000"))
 	name := "web-" + made.AllocID.String()
-	theirs, err := shared.api.ContainerCreate(t.Context(), client.ContainerCreateOptions{Name: name, Config: &container.Config{Image: "busybox:test", Cmd: []string{"sh"}}})
+	theirs, err := shared.API.ContainerCreate(t.Context(), client.ContainerCreateOptions{Name: name, Config: &container.Config{Image: "busybox:test", Cmd: []string{"sh"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.Start(t.Context(), made); err == nil || !strings.Contains(err.Error(), "already in use") {
 		t.Errorf("start: %v", err)
 	}
-	if _, err := shared.api.ContainerRemove(t.Context(), theirs.ID, removeAll); err != nil {
+	if _, err := shared.API.ContainerRemove(t.Context(), theirs.ID, removeAll); err != nil {
 		t.Error(err)
 	}
 	older := begin(t, d, made)
@@ -353,7 +353,7 @@ func TestNoRegistry(t *testing.T) {
 		t.Errorf("start: %v", err)
 	}
 	saying(t, made, "Downloading image")
-	if _, err := shared.api.ImageTag(t.Context(), client.ImageTagOptions{Source: "busybox:test", Target: "127.0.0.1:9/shop:latest"}); err != nil {
+	if _, err := shared.API.ImageTag(t.Context(), client.ImageTagOptions{Source: "busybox:test", Target: "127.0.0.1:9/shop:latest"}); err != nil {
 		t.Fatal(err)
 	}
 	made = task(t, shell("true", "image", "127.0.0.1:9/shop"))

@@ -17,6 +17,7 @@ import (
 
 	cerrdefs "github.com/containerd/errdefs"
 
+	"drover/executor/docker/dockertest"
 	"drover/executor/driver"
 )
 
@@ -75,7 +76,7 @@ func registryOf(t *testing.T, rootfs []byte, user, password string) (address str
 
 // An image is pulled once for all that wait for it, and goes some time after its last task; local images stay.
 func TestPull(t *testing.T) {
-	rootfs, err := busyboxTar()
+	rootfs, err := dockertest.Busybox()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +128,7 @@ func TestPull(t *testing.T) {
 
 	// The next agent remembers whose the image is, and counts the tasks that it finds.
 	there := func() bool {
-		_, err := shared.api.ImageInspect(t.Context(), name)
+		_, err := shared.API.ImageInspect(t.Context(), name)
 		if err != nil && !cerrdefs.IsNotFound(err) {
 			t.Fatal(err)
 		}
@@ -158,7 +159,7 @@ func TestPull(t *testing.T) {
 	if b, err := os.ReadFile(state); err != nil || string(b) != "{}" {
 		t.Errorf("state %s, %v", b, err)
 	}
-	if _, err := shared.api.ImageInspect(t.Context(), "busybox:test"); err != nil {
+	if _, err := shared.API.ImageInspect(t.Context(), "busybox:test"); err != nil {
 		t.Error("an image that was there before:", err)
 	}
 }

@@ -18,7 +18,8 @@ import (
 type Subject struct {
 	// Driver makes the driver as a new life of the agent has it: all of them drive the same machine.
 	Driver func() driver.Driver
-	// Forever is the configuration of a task that runs until its kill signal ends it.
+	// Forever is the configuration of a task that runs until its kill signal ends it. It says on its standard output when
+	// it heeds the signal: the first process of a container is sent none before it has asked for it.
 	Forever map[string]any
 	// Stubborn is the configuration of a task that takes no notice of its kill signal and says so on its standard output.
 	Stubborn map[string]any
@@ -37,10 +38,21 @@ type Subject struct {
 	Left func(t *driver.Task) []string
 }
 
+// caseTimeout bounds one case. It is longer than the kill timeouts that the cases give, so that it shows which one ran out.
+const caseTimeout = 90 * time.Second
+
 // Run checks the contract.
 func Run(t *testing.T, s Subject) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
+	ctx := context.Background()
+	// A case has a time of its own: one that hangs must not take the others along.
+	run := func(name string, f func(t *testing.T)) {
+		t.Run(name, func(t *testing.T) {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(t.Context(), caseTimeout)
+			defer cancel()
+			f(t)
+		})
+	}
 	starts := 0
 	task := func(t *testing.T, config map[string]any) *driver.Task {
 		t.Helper()
@@ -75,6 +87,13 @@ func Run(t *testing.T, s Subject) {
 		})
 		return made, r
 	}
+	// forever starts a task that heeds its kill signal.
+	forever := func(t *testing.T) (*driver.Task, driver.Running) {
+		t.Helper()
+		made, r := start(t, s.Forever)
+		untilOutput(ctx, t, filepath.Join(made.LogDir, "web.stdout.0"))
+		return made, r
+	}
 	left := func(t *testing.T, made *driver.Task) {
 		t.Helper()
 		if _, err := os.Stat(made.StateDir); !errors.Is(err, os.ErrNotExist) {
@@ -105,7 +124,7 @@ func Run(t *testing.T, s Subject) {
 		return e
 	}
 
-	t.Run("fingerprint", func(t *testing.T) {
+	run("fingerprint", func(t *testing.T) {
 		d := s.Driver()
 		if info := d.Fingerprint(ctx); !info.Detected || !info.Healthy || info.Attributes["driver."+d.Name()] != "1" {
 			t.Errorf("fingerprint %+v", info)
@@ -114,7 +133,7 @@ func Run(t *testing.T, s Subject) {
 			t.Error(err)
 		}
 	})
-	t.Run("exit codes", func(t *testing.T) {
+	run("exit codes", func(t *testing.T) {
 		for _, code := range []int{0, 1, 255} {
 			_, r := start(t, s.Ends(code))
 			if e := exit(t, r); e.Code != code || e.Signal != 0 || e.Successful() != (code == 0) {
@@ -135,8 +154,8 @@ func Run(t *testing.T, s Subject) {
 			}
 		}
 	})
-	t.Run("stop by signal", func(t *testing.T) {
-		_, r := start(t, s.Forever)
+	run("stop by signal", func(t *testing.T) {
+		_, r := forever(t)
 		if st, err := r.Inspect(ctx); err != nil || st.Ended || st.PID == 0 {
 			t.Errorf("inspect %+v, %v", st, err)
 		}
@@ -148,7 +167,7 @@ func Run(t *testing.T, s Subject) {
 		}
 		ended(t, exit(t, r), 15)
 	})
-	t.Run("stop by force", func(t *testing.T) {
+	run("stop by force", func(t *testing.T) {
 		made, r := start(t, s.Stubborn)
 		untilOutput(ctx, t, filepath.Join(made.LogDir, "web.stdout.0"))
 		if err := r.Stop(ctx, 30*time.Millisecond, "SIGTERM"); err != nil {
@@ -156,7 +175,7 @@ func Run(t *testing.T, s Subject) {
 		}
 		ended(t, exit(t, r), 9)
 	})
-	t.Run("output", func(t *testing.T) {
+	run("output", func(t *testing.T) {
 		made, r := start(t, s.Says("out\n", "err\n"))
 		if e := exit(t, r); !e.Successful() {
 			t.Errorf("exit %+v", e)
@@ -181,7 +200,7 @@ func Run(t *testing.T, s Subject) {
 			t.Error(err)
 		}
 	})
-	t.Run("signals", func(t *testing.T) {
+	run("signals", func(t *testing.T) {
 		_, r := start(t, s.Forever)
 		if err := r.Signal(ctx, "SIGNONE"); err == nil {
 			t.Error("a signal that does not exist was sent")
@@ -190,9 +209,9 @@ func Run(t *testing.T, s Subject) {
 			t.Error(err)
 		}
 	})
-	t.Run("recover a running task", func(t *testing.T) {
+	run("recover a running task", func(t *testing.T) {
 		for _, withHandle := range []bool{true, false} {
-			made, r := start(t, s.Forever)
+			made, r := forever(t)
 			var handle []byte
 			if withHandle {
 				handle = r.Handle()
@@ -216,7 +235,7 @@ func Run(t *testing.T, s Subject) {
 			}
 		}
 	})
-	t.Run("recover an ended task", func(t *testing.T) {
+	run("recover an ended task", func(t *testing.T) {
 		made, r := start(t, s.Ends(9))
 		exit(t, r)
 		again, err := s.Driver().Recover(ctx, made, nil)
@@ -227,12 +246,12 @@ func Run(t *testing.T, s Subject) {
 			t.Errorf("exit %+v", e)
 		}
 	})
-	t.Run("recover nothing", func(t *testing.T) {
+	run("recover nothing", func(t *testing.T) {
 		if _, err := s.Driver().Recover(ctx, task(t, s.Forever), nil); !errors.Is(err, driver.ErrNotFound) {
 			t.Errorf("recover of a task that was never started: %v", err)
 		}
 	})
-	t.Run("destroy", func(t *testing.T) {
+	run("destroy", func(t *testing.T) {
 		made, r := start(t, s.Forever)
 		if err := r.Destroy(ctx); err != nil {
 			t.Fatal(err)
@@ -248,7 +267,7 @@ func Run(t *testing.T, s Subject) {
 			t.Errorf("second destroy: %v", err)
 		}
 	})
-	t.Run("destroy an ended task", func(t *testing.T) {
+	run("destroy an ended task", func(t *testing.T) {
 		made, r := start(t, s.Ends(0))
 		exit(t, r)
 		if err := r.Destroy(ctx); err != nil {
@@ -256,7 +275,7 @@ func Run(t *testing.T, s Subject) {
 		}
 		left(t, made)
 	})
-	t.Run("destroy by another agent", func(t *testing.T) {
+	run("destroy by another agent", func(t *testing.T) {
 		made, r := start(t, s.Forever)
 		again, err := s.Driver().Recover(ctx, made, r.Handle())
 		if err != nil {
@@ -270,7 +289,7 @@ func Run(t *testing.T, s Subject) {
 			t.Errorf("a task that was destroyed ended well: %+v", e)
 		}
 	})
-	t.Run("two tasks", func(t *testing.T) {
+	run("two tasks", func(t *testing.T) {
 		_, one := start(t, s.Forever)
 		_, other := start(t, s.Forever)
 		if err := one.Destroy(ctx); err != nil {
@@ -280,7 +299,7 @@ func Run(t *testing.T, s Subject) {
 			t.Errorf("the end of one task touched the other: %+v, %v", st, err)
 		}
 	})
-	t.Run("waiting can be given up", func(t *testing.T) {
+	run("waiting can be given up", func(t *testing.T) {
 		_, r := start(t, s.Forever)
 		short, cancel := context.WithCancel(ctx)
 		cancel()
@@ -288,7 +307,7 @@ func Run(t *testing.T, s Subject) {
 			t.Errorf("wait: %v", err)
 		}
 	})
-	t.Run("invalid configuration", func(t *testing.T) {
+	run("invalid configuration", func(t *testing.T) {
 		made := task(t, s.Invalid)
 		_, err := s.Driver().Start(ctx, made)
 		if invalid := (driver.Invalid{}); !errors.As(err, &invalid) {
@@ -299,7 +318,7 @@ func Run(t *testing.T, s Subject) {
 			t.Errorf("a refused task has log files: %v, %v", files, err)
 		}
 	})
-	t.Run("missing program", func(t *testing.T) {
+	run("missing program", func(t *testing.T) {
 		made := task(t, s.Missing)
 		_, err := s.Driver().Start(ctx, made)
 		if final := (driver.Unrecoverable{}); !errors.As(err, &final) {
@@ -314,7 +333,7 @@ func Run(t *testing.T, s Subject) {
 			t.Errorf("recover of a start that failed: %v", err)
 		}
 	})
-	t.Run("labelled calls", func(t *testing.T) {
+	run("labelled calls", func(t *testing.T) {
 		boom := errors.New("boom")
 		for _, label := range []string{driver.StartCreate, driver.StartAnswer, driver.StopSend, driver.SignalSend} {
 			made := task(t, s.Forever)

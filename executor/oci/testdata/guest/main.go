@@ -25,9 +25,9 @@ func main() {
 			caught := make(chan os.Signal, 1)
 			if value == "stubborn" {
 				signal.Ignore(syscall.SIGTERM)
-				fmt.Println("ready")
 			}
 			signal.Notify(caught, syscall.SIGUSR1)
+			fmt.Println("ready")
 			<-caught
 		case "cat":
 			b, err := os.ReadFile(value)
