@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"drover/eventlog/event"
@@ -81,6 +82,26 @@ type Workers struct {
 	Overtaken func()
 
 	handing chan struct{} // holds a token; taken while a plan is handed over
+
+	mu      sync.Mutex
+	workers []*worker // that run, or ran
+}
+
+// WorkerState is what a worker does.
+type WorkerState struct {
+	Started time.Time
+	Busy    bool // with an evaluation
+}
+
+// States lists the workers, in a fixed order; none before Run.
+func (w *Workers) States() []WorkerState {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	states := make([]WorkerState, len(w.workers))
+	for i, one := range w.workers {
+		states[i] = WorkerState{Started: one.started, Busy: one.busy.Load()}
+	}
+	return states
 }
 
 // Run works until ctx ends, and returns when all workers have stopped. It is woken
@@ -93,11 +114,15 @@ func (w *Workers) Run(ctx context.Context) error {
 	w.handing <- struct{}{}
 	var running sync.WaitGroup
 	jobs := &busyJobs{busy: make(map[event.JobKey]bool, w.Count)}
-	for range w.Count {
-		running.Go(func() {
-			one := worker{Workers: w, wait: retryFirst}
-			one.work(ctx, jobs)
-		})
+	workers := make([]*worker, w.Count)
+	for i := range workers {
+		workers[i] = &worker{Workers: w, wait: retryFirst, started: time.Now()}
+	}
+	w.mu.Lock()
+	w.workers = workers
+	w.mu.Unlock()
+	for _, one := range workers {
+		running.Go(func() { one.work(ctx, jobs) })
 	}
 	running.Wait()
 	return ctx.Err()
@@ -146,7 +171,9 @@ func (w *worker) work(ctx context.Context, jobs *busyJobs) {
 				continue
 			}
 		}
+		w.busy.Store(true)
 		w.run(ctx, eval)
+		w.busy.Store(false)
 		jobs.leave(eval.Job())
 	}
 }
@@ -156,6 +183,8 @@ type worker struct {
 	*Workers
 	scheduler Scheduler
 	wait      time.Duration // before the next try after an error
+	started   time.Time
+	busy      atomic.Bool
 }
 
 func (w *worker) run(ctx context.Context, eval *event.Evaluation) {

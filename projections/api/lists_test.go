@@ -250,7 +250,7 @@ func TestBlockingQueries(t *testing.T) {
 			t.Errorf("after the wait: %d %s", w.Code, w.Body)
 		}
 		began = time.Now()
-		<-c.blocked("/v1/deployments?index=1&wait=900h")
+		<-c.blocked("/v1/job/none/deployment?index=1&wait=900h")
 		if took := time.Since(began); took < 300*time.Second || took > 320*time.Second {
 			t.Errorf("the longest wait was %v", took)
 		}

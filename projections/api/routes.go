@@ -22,7 +22,6 @@ func (a *API) Register(rt *rest.Router) {
 	get("/v1/job/{id...}/submission", jobSubmissionView)
 	get("/v1/job/{id...}/allocations", jobAllocationsView)
 	get("/v1/job/{id...}/evaluations", jobEvaluationsView)
-	get("/v1/job/{id...}/deployments", noDeploymentsView)
 	get("/v1/job/{id...}/deployment", noLatestDeploymentView)
 	rt.Handle("GET POST", "/v1/jobs/statuses", a.jobStatuses)
 	rt.Handle(http.MethodPut, "/v1/system/reconcile/summaries", a.reconcileSummaries)
@@ -38,10 +37,6 @@ func (a *API) Register(rt *rest.Router) {
 	get("/v1/nodes", nodesView)
 	get("/v1/node/{id}", nodeView)
 	get("/v1/node/{id}/allocations", nodeAllocationsView)
-
-	get("/v1/deployments", noDeploymentsView)
-	get("/v1/deployment/{id}", noDeploymentView)
-	get("/v1/deployment/allocations/{id}", noDeploymentsView)
 
 	get("/v1/namespaces", namespacesView)
 	get("/v1/namespace/{id}", namespaceView)
@@ -255,21 +250,13 @@ var jobEvaluationsView = view{
 	},
 }
 
-// There are no deployments in this version: a changed job is replaced at once.
-
-var noDeploymentsView = view{
-	index: firstIndex, matter: nothing,
-	show: func(*ask) (any, error) { return []struct{}{}, nil },
-}
+// There are no deployments in this version: a changed job is replaced at once, and
+// the routes about them are not built. Only this one is: the tools of the field ask
+// it whenever they show a job, and its "null" is true.
 
 var noLatestDeploymentView = view{
 	index: firstIndex, matter: nothing,
 	show: func(*ask) (any, error) { return nil, nil },
-}
-
-var noDeploymentView = view{
-	index: firstIndex, matter: nothing,
-	show: func(*ask) (any, error) { return nil, notFound("deployment") },
 }
 
 // Allocations.

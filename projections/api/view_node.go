@@ -15,6 +15,10 @@ type Node struct {
 	CSINodePlugins           map[string]struct{}
 	LastMissedHeartbeatIndex uint64
 	LastAllocUpdateIndex     uint64 // last record that changed what it should run
+
+	// Old scripts read them: what NodeResources and ReservedResources say.
+	Resources *event.Resources
+	Reserved  *event.Resources
 }
 
 // NodeStub is one row of the list of nodes.
@@ -58,6 +62,7 @@ func NewNode(n *projections.Node) *Node {
 	if shown.ReservedResources == nil {
 		shown.ReservedResources = new(event.NodeReservedResources)
 	}
+	shown.addOldResources()
 	if shown.Attributes == nil {
 		shown.Attributes = map[string]string{}
 	}
@@ -65,6 +70,15 @@ func NewNode(n *projections.Node) *Node {
 		shown.Drivers = map[string]*event.DriverInfo{}
 	}
 	return shown
+}
+
+// addOldResources says again what the resources are, in the shape of 2015 to 2018.
+func (n *Node) addOldResources() {
+	all, kept := n.NodeResources, n.ReservedResources
+	n.Resources = &event.Resources{
+		CPU: int(all.Cpu.CpuShares), MemoryMB: int(all.Memory.MemoryMB), DiskMB: int(all.Disk.DiskMB), IOPS: new(int), Networks: all.Networks,
+	}
+	n.Reserved = &event.Resources{CPU: int(kept.Cpu.CpuShares), MemoryMB: int(kept.Memory.MemoryMB), DiskMB: int(kept.Disk.DiskMB), IOPS: new(int)}
 }
 
 // versionAttribute is the attribute that carries the version of a node's agent.

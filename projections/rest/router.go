@@ -32,6 +32,12 @@ type route struct {
 	methods        map[string]Handler
 }
 
+// same reports whether two patterns fit the same paths: the name of a parameter
+// makes no difference.
+func (r *route) same(o *route) bool {
+	return r.prefix == o.prefix && r.suffix == o.suffix && r.deep == o.deep
+}
+
 // NewRouter makes a router that knows nothing yet.
 func NewRouter() *Router {
 	return &Router{exact: make(map[string]*route), byTop: make(map[string][]*route)}
@@ -69,8 +75,7 @@ func (rt *Router) add(method, pattern string, h Handler) bool {
 		}
 	} else {
 		list := rt.byTop[topOf(pattern)]
-		at := slices.IndexFunc(list, func(k *route) bool { return k.pattern == pattern })
-		if at >= 0 {
+		if at := slices.IndexFunc(list, r.same); at >= 0 {
 			r = list[at]
 		} else {
 			list = append(list, r)

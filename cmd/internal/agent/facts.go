@@ -48,6 +48,7 @@ func (f *facts) Self() api.Self {
 			"term": fmt.Sprint(lead.Term), "last_log_index": fmt.Sprint(head.Index), "applied_index": fmt.Sprint(state.Index()),
 			"epoch": fmt.Sprint(state.Epoch()), "num_peers": "0",
 		}
+		self.Stats["serf"] = map[string]string{"members": "1", "failed": "0", "left": "0"}
 	}
 	if f.node != nil {
 		self.Stats["client"] = f.node.Stats()

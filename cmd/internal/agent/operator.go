@@ -2,11 +2,14 @@ package agent
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"drover/eventlog/event"
 	"drover/projections/rest"
+	"drover/scheduler"
 )
 
 // raftServer is one server in /v1/operator/raft/configuration.
@@ -64,6 +67,16 @@ func (f *facts) registerOperator(rt *rest.Router) {
 		}
 		return rest.JSONCode(w, r, code, health)
 	})
+	get("/v1/agent/schedulers", func(w http.ResponseWriter, r *http.Request) error {
+		return rest.JSON(w, r, f.schedulerWorkers())
+	})
+	get("/v1/agent/schedulers/config", func(w http.ResponseWriter, r *http.Request) error {
+		return rest.JSON(w, r, struct {
+			ServerID          string   `json:"server_id"`
+			NumSchedulers     int      `json:"num_schedulers"`
+			EnabledSchedulers []string `json:"enabled_schedulers"`
+		}{f.member().Tags["id"], f.cfg.Server.NumSchedulers, scheduledTypes()})
+	})
 	rt.Handle("PUT POST", "/v1/agent/join", f.join)
 	rt.Handle("PUT POST", "/v1/agent/force-leave", f.forceLeave)
 }
@@ -73,6 +86,39 @@ func (f *facts) raftServer() raftServer {
 		ID: strconv.Itoa(replicaID), Node: f.member().Name, Address: f.cfg.Advertise.RPC,
 		Leader: f.server.log.Leadership().Leader, Voter: true, RaftProtocol: f.member().Tags["raft_vsn"],
 	}
+}
+
+// workersInfo is what /v1/agent/schedulers answers.
+type workersInfo struct {
+	ServerID   string       `json:"server_id"`
+	Schedulers []workerInfo `json:"schedulers"`
+}
+
+type workerInfo struct {
+	ID             string    `json:"id"`
+	Enabled        []string  `json:"enabled_schedulers"`
+	Started        time.Time `json:"started"`
+	Status         string    `json:"status"`
+	WorkloadStatus string    `json:"workload_status"`
+}
+
+// schedulerWorkers tells what the workers of this server do.
+func (f *facts) schedulerWorkers() workersInfo {
+	info := workersInfo{ServerID: f.member().Tags["id"], Schedulers: []workerInfo{}}
+	for i, s := range f.server.workers.States() {
+		w := workerInfo{ID: strconv.Itoa(i + 1), Enabled: scheduledTypes(), Started: s.Started.UTC(), Status: "Started", WorkloadStatus: "WaitingToDequeue"}
+		if s.Busy {
+			w.WorkloadStatus = "Scheduling"
+		}
+		info.Schedulers = append(info.Schedulers, w)
+	}
+	return info
+}
+
+// scheduledTypes are the types of jobs that every worker places.
+func scheduledTypes() []string {
+	all := []string{event.JobTypeBatch, event.JobTypeService, event.JobTypeSysBatch, event.JobTypeSystem}
+	return slices.DeleteFunc(all, func(kind string) bool { return !scheduler.Supports(kind) })
 }
 
 type autopilotHealth struct {

@@ -39,6 +39,7 @@ type server struct {
 	reads     *api.API
 	writes    *commands.HTTP
 	metrics   *metrics
+	workers   *scheduler.Workers
 
 	// beats keeps the heartbeat deadlines while this server commits; nil else.
 	beats atomic.Pointer[scheduler.Heartbeats]
@@ -85,6 +86,10 @@ func openServer(cfg agentconfig.Config, version string, logger *slog.Logger, fac
 		Region: cfg.Region, ClusterID: newID, Logger: named(logger, "committer"),
 		Hooks: commands.CommitterHooks{Leading: s.leading, Resting: s.resting, Appended: s.metrics.appended},
 	})
+	s.workers = &scheduler.Workers{
+		Source: s.committer.Tip(), Committer: measuredPlans{planCommitter{s.committer, s.cfg.Name}, s.metrics},
+		Count: s.cfg.Server.NumSchedulers, Log: named(s.logger, "scheduler"), Decided: s.metrics.decided, Overtaken: s.metrics.overtaken,
+	}
 	return s, s.makeHandlers(facts)
 }
 
@@ -177,10 +182,7 @@ func (s *server) run(ctx context.Context) error {
 	g := newGroup(ctx)
 	g.run("committer", s.committer.Run)
 	g.run("fold", func(ctx context.Context) error { return projections.Follow(ctx, s.store, s.bridge.Tail) })
-	g.run("scheduler", (&scheduler.Workers{
-		Source: s.committer.Tip(), Committer: measuredPlans{planCommitter{s.committer, s.cfg.Name}, s.metrics},
-		Count: s.cfg.Server.NumSchedulers, Log: named(s.logger, "scheduler"), Decided: s.metrics.decided, Overtaken: s.metrics.overtaken,
-	}).Run)
+	g.run("scheduler", s.workers.Run)
 	g.run("reactors", s.react)
 	checkpoints := &checkpointer{
 		store: s.store, files: s.files, record: s.committer.Do, logger: named(s.logger, "checkpoint"), server: s.cfg.Name,

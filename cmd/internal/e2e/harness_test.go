@@ -152,6 +152,7 @@ type agentConfig struct {
 	dataDir                               string   // made if empty
 	region                                string
 	httpPort, rpcPort, raftPort, serfPort int    // chosen if 0
+	keys                                  string // more lines outside of blocks
 	serverKeys                            string // more lines of the server block
 	clientKeys                            string // more lines of the client block
 	memoryMB                              int    // of the node; 0 = 1000
@@ -189,7 +190,7 @@ func or[T comparable](value, otherwise T) T {
 
 func (c *agentConfig) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "name = %q\nregion = %q\ndata_dir = %q\nbind_addr = \"127.0.0.1\"\nlog_level = \"DEBUG\"\nleave_on_interrupt = true\n", c.name, c.region, c.dataDir)
+	fmt.Fprintf(&b, "name = %q\nregion = %q\ndata_dir = %q\nbind_addr = \"127.0.0.1\"\nlog_level = \"DEBUG\"\nleave_on_interrupt = true\n%s\n", c.name, c.region, c.dataDir, c.keys)
 	fmt.Fprintf(&b, "ports {\n  http = %d\n  rpc = %d\n  serf = %d\n  raft = %d\n}\n", c.httpPort, c.rpcPort, c.serfPort, c.raftPort)
 	b.WriteString("advertise {\n  http = \"127.0.0.1\"\n  rpc = \"127.0.0.1\"\n  serf = \"127.0.0.1\"\n  raft = \"127.0.0.1\"\n}\n")
 	if c.server {
