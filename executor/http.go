@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,9 +20,10 @@ import (
 // agent's HTTP API at /v1/client/.
 func (a *Agent) Handler() http.Handler {
 	mux := http.NewServeMux()
-	handle := func(pattern string, f func(http.ResponseWriter, *http.Request) error) {
+	allow := func(methods, pattern string, f func(http.ResponseWriter, *http.Request) error) {
+		allowed := strings.Fields(methods)
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			if !slices.Contains(allowed, r.Method) {
 				http.Error(w, "Invalid method", http.StatusMethodNotAllowed)
 				return
 			}
@@ -29,8 +32,11 @@ func (a *Agent) Handler() http.Handler {
 			}
 		})
 	}
+	handle := func(pattern string, f func(http.ResponseWriter, *http.Request) error) { allow("GET HEAD", pattern, f) }
 	handle("/v1/client/stats", a.serveHostStats)
 	handle("/v1/client/allocation/{alloc}/stats", a.serveAllocStats)
+	allow("PUT POST", "/v1/client/allocation/{alloc}/restart", a.serveRestart)
+	allow("PUT POST", "/v1/client/allocation/{alloc}/signal", a.serveSignal)
 	mux.HandleFunc("/v1/client/allocation/{alloc}/exec", a.serveExec)
 	handle("/v1/client/fs/ls/{alloc}", a.serveList)
 	handle("/v1/client/fs/stat/{alloc}", a.serveStat)

@@ -67,6 +67,9 @@ const (
 	// network and overlay file systems.
 	logPoll = 50 * time.Millisecond
 
+	// opBodyBytesMax bounds what may be said with a wish about an allocation or the node: names and some metadata.
+	opBodyBytesMax = 1 << 20
+
 	// execMessageBytesMax bounds one message of an exec session's client: clients send a few KB at a time.
 	execMessageBytesMax = 1 << 20
 	// execReasonBytesMax is the room for words in the message that closes a websocket (RFC 6455, 5.5).

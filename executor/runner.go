@@ -163,6 +163,8 @@ func (r *runner) handle(o observation) bool {
 	case obsDestroy:
 		r.destroy = true
 		r.step(o, obsStop{})
+	case obsAsk:
+		what.done <- what.ask(o)
 	case obsFull:
 		r.reportFull()
 		close(what.done)
@@ -642,7 +644,7 @@ func (r *runner) refresh() {
 		status: r.state.status(), started: map[string]bool{}, live: map[string]driver.Running{}, start: map[string]uint64{},
 	}
 	for _, t := range r.state.Tasks {
-		view.started[t.Name] = t.State.StartedAt != 0
+		view.started[t.Name] = t.State.StartedAt != 0 || t.State.Restarts > 0
 	}
 	for name, t := range r.tasks {
 		view.live[name], view.start[name] = t.driver, t.start

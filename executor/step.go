@@ -107,6 +107,7 @@ type allocState struct {
 	Stopping bool         `cbor:"2,keyasint,omitempty"` // no main task is to run any more
 	Delay    delayStage   `cbor:"3,keyasint,omitempty"` // the group's shutdown delay
 	Tasks    []*taskState `cbor:"4,keyasint,omitempty"` // in the order of the job
+	Renewing bool         `cbor:"5,keyasint,omitempty"` // all tasks are being ended, to start from the beginning
 }
 
 // delayStage is how far the wait between leaving service discovery and the kill of a group has come.
@@ -228,6 +229,8 @@ type (
 		Start  uint64
 		Reason string
 	}
+	// obsRestartAll asks for another start of every task, in their order.
+	obsRestartAll struct{ Reason string }
 	// obsSignaling says that a signal is sent to the task.
 	obsSignaling struct {
 		Task   string
@@ -379,9 +382,15 @@ func (s *allocState) step(r *allocRules, o observation) []action {
 			t.Again = true
 			st.stopNow(t)
 		}
+	case obsRestartAll:
+		st.renew(what.Reason)
 	case obsSignaling:
 		if t := st.current(what.Task, what.Start); t != nil && t.Phase == phaseRunning {
-			st.emit(t, event.TaskSignaling, map[string]string{event.DetailSignal: what.Signal, event.DetailReason: what.Reason})
+			details := map[string]string{event.DetailSignal: what.Signal}
+			if what.Reason != "" {
+				details[event.DetailReason] = what.Reason
+			}
+			st.emit(t, event.TaskSignaling, details)
 		}
 	case obsTemplateFailed:
 		if t := st.current(what.Task, what.Start); t != nil && t.Phase == phaseRunning && !t.Killed {
@@ -485,7 +494,7 @@ func (st *stepper) started(t *taskState, handle []byte) {
 
 func (st *stepper) startFailed(t *taskState, err error) {
 	unready := notReady{}
-	if invalid := (driver.Invalid{}); errors.Is(err, errGivenUp) && st.leaving(t) {
+	if invalid := (driver.Invalid{}); errors.Is(err, errGivenUp) && (st.leaving(t) || t.Again) {
 		// Nothing failed.
 	} else if errors.As(err, &unready) {
 		st.emit(t, unready.kind, map[string]string{event.DetailReason: err.Error(), event.DetailError: err.Error()})
@@ -498,6 +507,10 @@ func (st *stepper) startFailed(t *taskState, err error) {
 	if st.leaving(t) {
 		st.emit(t, event.TaskKilled, nil)
 		st.dead(t)
+		return
+	}
+	if t.Again {
+		st.again(t)
 		return
 	}
 	st.afterEnd(t, driver.Exit{Error: err.Error()}, errors.As(err, &driver.Unrecoverable{}))
@@ -523,7 +536,7 @@ func (st *stepper) exited(t *taskState, exit driver.Exit, lost string) {
 	}
 	st.emit(t, event.TaskTerminated, details)
 	if t.Again && !st.leaving(t) {
-		st.startAgain(t, 0, "")
+		st.again(t)
 		return
 	}
 	if st.leaving(t) {
@@ -584,6 +597,15 @@ func (st *stepper) afterEnd(t *taskState, exit driver.Exit, unrecoverable bool) 
 	default:
 		st.dead(t)
 	}
+}
+
+// again follows the end of a start that was ended for the sake of another.
+func (st *stepper) again(t *taskState) {
+	if st.state.Renewing {
+		st.gather(t)
+		return
+	}
+	st.startAgain(t, 0, "")
 }
 
 // startAgain has the task wait for its next start.

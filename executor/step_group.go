@@ -10,12 +10,15 @@ import (
 // tasks whose turn has come are started.
 func (st *stepper) settle() {
 	s := st.state
-	if !s.Stopping {
+	if !s.Stopping && !s.Renewing {
 		st.react()
+	}
+	if s.Renewing {
+		st.renewNext()
 	}
 	if s.Stopping {
 		st.killNext()
-	} else if s.Begun {
+	} else if s.Begun && !s.Renewing {
 		st.startNext()
 	}
 	st.poststop()
@@ -83,7 +86,7 @@ func (st *stepper) stopAll() {
 	if s.Stopping {
 		return
 	}
-	s.Stopping = true
+	s.Stopping, s.Renewing = true, false
 	live := false
 	for _, t := range s.Tasks {
 		r := st.rulesOf(t)
@@ -107,17 +110,20 @@ func (st *stepper) stopAll() {
 	}
 }
 
+// killWaves are the tasks that are ended together, one wave after the other.
+var killWaves = []func(*taskRules) bool{
+	func(r *taskRules) bool { return r.leader },
+	func(r *taskRules) bool { return !r.leader && !r.role.sidecar() },
+	func(r *taskRules) bool { return !r.leader && r.role.sidecar() },
+}
+
 // killNext kills what may be killed now: leaders first, then main and other tasks, sidecars last. It is called again
 // whenever something ended.
 func (st *stepper) killNext() {
 	if st.state.Delay == delayRuns {
 		return
 	}
-	for _, wave := range []func(*taskRules) bool{
-		func(r *taskRules) bool { return r.leader },
-		func(r *taskRules) bool { return !r.leader && !r.role.sidecar() },
-		func(r *taskRules) bool { return !r.leader && r.role.sidecar() },
-	} {
+	for _, wave := range killWaves {
 		live := false
 		for _, t := range st.state.Tasks {
 			r := st.rulesOf(t)

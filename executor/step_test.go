@@ -136,6 +136,8 @@ func TestStepScenarios(t *testing.T) {
 				return w.observe(obsStartFailed{Task: task, Start: start(), Err: err})
 			case "restart":
 				return w.observe(obsRestart{Task: task, Start: start(), Reason: arg("reason")})
+			case "restart-all":
+				return w.observe(obsRestartAll{Reason: arg("reason")})
 			case "template-failed":
 				return w.observe(obsTemplateFailed{Task: task, Start: start(), Reason: arg("reason")})
 			case "preparing":
@@ -298,6 +300,7 @@ func TestStepNeverStartsTwice(t *testing.T) {
 			},
 			"contact":         func(*rapid.T) { observe(obsContact{}) },
 			"restart":         func(*rapid.T) { n := pick(); observe(obsRestart{Task: n, Start: asked[n]}) },
+			"restart all":     func(*rapid.T) { observe(obsRestartAll{}) },
 			"template failed": func(*rapid.T) { n := pick(); observe(obsTemplateFailed{Task: n, Start: asked[n]}) },
 			"timer": func(*rapid.T) {
 				slices.SortStableFunc(w.timers, func(a, b stepTimer) int { return int(a.at - b.at) })

@@ -208,6 +208,8 @@ func specs() []spec {
 		operatorMetricsSpec(),
 		raftListPeersSpec(),
 		allocExecSpec(),
+		allocRestartSpec(),
+		allocSignalSpec(),
 	})
 }
 

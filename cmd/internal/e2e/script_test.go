@@ -18,7 +18,7 @@ import (
 //
 //	agent [memory=MB] [cpu=MHz]        start it; the default is 1000 MB and 4000 MHz
 //	file name=F                        write a file into the script's directory
-//	drover [unchanged]                 run a command line there
+//	drover [unchanged]                 run a command line there; {J} is the running allocation of job J
 //	http method=M path=P [unchanged]   send a request; the body is the input, or size=N bytes
 //	await job=J status=S count=N       wait until so many allocations have this client status
 //
@@ -75,7 +75,7 @@ func (s *script) command(d *datadriven.TestData) string {
 		}
 		return ""
 	case "drover":
-		return cli(s.t, s.agent.url(), s.dir, words(d.Input)...).String()
+		return cli(s.t, s.agent.url(), s.dir, words(s.named(d.Input))...).String()
 	case "http":
 		var method, path string
 		var size int
@@ -101,6 +101,15 @@ func (s *script) command(d *datadriven.TestData) string {
 	}
 	s.t.Fatalf("%s: unknown command %s", d.Pos, d.Cmd)
 	return ""
+}
+
+var allocOf = regexp.MustCompile(`\{(\w+)\}`)
+
+// named puts in the ID of a job's running allocation for the job's name in braces.
+func (s *script) named(line string) string {
+	return allocOf.ReplaceAllStringFunc(line, func(name string) string {
+		return awaitCount(s.t, s.client, strings.Trim(name, "{}"), "running", 1)[0].ID
+	})
 }
 
 // words splits a command line; words in single quotes may hold spaces.
