@@ -89,7 +89,7 @@ type MonitorRequest struct {
 }
 
 // Monitor opens an agent's log as it is written.
-func (c *Client) Monitor(ctx context.Context, r MonitorRequest) (*LogStream, error) {
+func (c *Client) Monitor(ctx context.Context, r MonitorRequest) (*FrameStream, error) {
 	q := url.Values{"log_level": {r.Level}, "log_json": {strconv.FormatBool(r.JSON)}, "log_include_location": {strconv.FormatBool(r.Location)}}
 	if r.NodeID != "" {
 		q.Set("node_id", r.NodeID)
@@ -102,7 +102,7 @@ func (c *Client) Monitor(ctx context.Context, r MonitorRequest) (*LogStream, err
 		return nil, err
 	}
 	limit := &io.LimitedReader{R: body}
-	return &LogStream{body: body, decoder: json.NewDecoder(limit), limit: limit}, nil
+	return &FrameStream{body: body, decoder: json.NewDecoder(limit), limit: limit}, nil
 }
 
 // RawRequest makes a request of what a person typed: a path, with or without

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // RestartAllocation starts tasks of an allocation again: the named one, or with all every task from the beginning, else
@@ -45,4 +47,37 @@ func (c *Client) tellNode(ctx context.Context, node *Node, path string, in any) 
 		}
 	}
 	return send(c)
+}
+
+// FileInfo is one file of an allocation.
+type FileInfo struct {
+	Name        string
+	IsDir       bool
+	Size        int64 // bytes
+	FileMode    string
+	ModTime     time.Time
+	ContentType string // of regular files, when one was asked about
+}
+
+// FileStat reads about one file of an allocation.
+func (c *Client) FileStat(ctx context.Context, node *Node, allocID, path string) (info *FileInfo, err error) {
+	err = c.onNode(node, func(c *Client) error {
+		_, err := c.Get(ctx, "/v1/client/fs/stat/"+url.PathEscape(allocID), Query{Values: url.Values{"path": {path}}}, &info)
+		return err
+	})
+	return info, err
+}
+
+// FileList reads what is in a directory of an allocation.
+func (c *Client) FileList(ctx context.Context, node *Node, allocID, path string) (list []FileInfo, err error) {
+	err = c.onNode(node, func(c *Client) error {
+		_, err := c.Get(ctx, "/v1/client/fs/ls/"+url.PathEscape(allocID), Query{Values: url.Values{"path": {path}}}, &list)
+		return err
+	})
+	return list, err
+}
+
+// File opens a file of an allocation.
+func (c *Client) File(ctx context.Context, node *Node, allocID, path string) (io.ReadCloser, error) {
+	return c.nodeStream(ctx, node, "/v1/client/fs/cat/"+url.PathEscape(allocID), url.Values{"path": {path}})
 }

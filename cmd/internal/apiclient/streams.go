@@ -13,18 +13,31 @@ import (
 	"strconv"
 )
 
+// Part says which part of a file or log is wanted.
+type Part struct {
+	Follow  bool  // go on as more is written
+	FromEnd bool  // Offset counts back from the end
+	Offset  int64 // bytes
+}
+
+func (p Part) query() url.Values {
+	origin := "start"
+	if p.FromEnd {
+		origin = "end"
+	}
+	return url.Values{"origin": {origin}, "follow": {strconv.FormatBool(p.Follow)}, "offset": {strconv.FormatInt(p.Offset, 10)}}
+}
+
 // LogRequest says which part of a task's output is wanted.
 type LogRequest struct {
 	AllocID string
 	Task    string
 	Type    string // "stdout" or "stderr"
-	Follow  bool   // go on as the task writes
-	FromEnd bool   // Offset counts back from the end
-	Offset  int64  // bytes
+	Part
 }
 
-// LogStream is a task's output as it comes.
-type LogStream struct {
+// FrameStream is a file or a task's output as it comes.
+type FrameStream struct {
 	body    io.ReadCloser
 	decoder *json.Decoder
 	limit   *io.LimitedReader
@@ -40,30 +53,40 @@ type Frame struct {
 
 // Logs opens a task's output: on the node's own agent when it can be reached,
 // else through the configured one.
-func (c *Client) Logs(ctx context.Context, node *Node, r LogRequest) (*LogStream, error) {
-	origin := "start"
-	if r.FromEnd {
-		origin = "end"
-	}
-	q := url.Values{
-		"task": {r.Task}, "type": {r.Type}, "origin": {origin},
-		"follow": {strconv.FormatBool(r.Follow)}, "offset": {strconv.FormatInt(r.Offset, 10)},
-	}
-	path := "/v1/client/fs/logs/" + url.PathEscape(r.AllocID)
-	var body io.ReadCloser
-	err := c.onNode(node, func(c *Client) (err error) {
-		body, err = c.stream(ctx, path, q)
-		return err
-	})
+func (c *Client) Logs(ctx context.Context, node *Node, r LogRequest) (*FrameStream, error) {
+	q := r.query()
+	q.Set("task", r.Task)
+	q.Set("type", r.Type)
+	return c.frames(ctx, node, "/v1/client/fs/logs/"+url.PathEscape(r.AllocID), q)
+}
+
+// FileStream opens a file of an allocation to be read as it grows.
+func (c *Client) FileStream(ctx context.Context, node *Node, allocID, path string, p Part) (*FrameStream, error) {
+	q := p.query()
+	q.Set("path", path)
+	return c.frames(ctx, node, "/v1/client/fs/stream/"+url.PathEscape(allocID), q)
+}
+
+func (c *Client) frames(ctx context.Context, node *Node, path string, q url.Values) (*FrameStream, error) {
+	body, err := c.nodeStream(ctx, node, path, q)
 	if err != nil {
 		return nil, err
 	}
 	limit := &io.LimitedReader{R: body}
-	return &LogStream{body: body, decoder: json.NewDecoder(limit), limit: limit}, nil
+	return &FrameStream{body: body, decoder: json.NewDecoder(limit), limit: limit}, nil
+}
+
+// nodeStream opens an answer of the node's that is read as it comes.
+func (c *Client) nodeStream(ctx context.Context, node *Node, path string, q url.Values) (body io.ReadCloser, err error) {
+	err = c.onNode(node, func(c *Client) (err error) {
+		body, err = c.stream(ctx, path, q)
+		return err
+	})
+	return body, err
 }
 
 // Next is the next frame, or io.EOF at the end of the output.
-func (s *LogStream) Next() (Frame, error) {
+func (s *FrameStream) Next() (Frame, error) {
 	s.limit.N = frameMax
 	var frame Frame
 	err := s.decoder.Decode(&frame)
@@ -73,13 +96,13 @@ func (s *LogStream) Next() (Frame, error) {
 	case errors.Is(err, io.EOF) && s.limit.N > 0:
 		return Frame{}, io.EOF
 	case s.limit.N <= 0:
-		return Frame{}, fmt.Errorf("a frame of the log stream is longer than %d bytes", frameMax)
+		return Frame{}, fmt.Errorf("a frame of the stream is longer than %d bytes", frameMax)
 	}
-	return Frame{}, fmt.Errorf("read the log stream: %w", err)
+	return Frame{}, fmt.Errorf("read the stream: %w", err)
 }
 
 // Close ends the stream.
-func (s *LogStream) Close() error { return s.body.Close() }
+func (s *FrameStream) Close() error { return s.body.Close() }
 
 // onNode asks the node's own agent, or the configured one, which relays, when
 // that cannot be reached.

@@ -29,14 +29,37 @@ const (
 )
 
 type logOptions struct {
+	endOptions
 	stdout, stderr bool
-	follow         bool
-	tail           bool
-	lines          int
-	bytes          int64
 	job            bool
 	group, task    string
 	verbose        bool
+}
+
+// endOptions say how much of the end of a text is shown, and whether to go on.
+type endOptions struct {
+	follow bool
+	tail   bool
+	lines  int
+	bytes  int64
+}
+
+func (o *endOptions) register(fs *flag.FlagSet) {
+	fs.BoolVar(&o.follow, "f", false, "Go on as more is written.")
+	fs.BoolVar(&o.tail, "tail", false, "Only the end: the last 10 lines, or what -n or -c say.")
+	fs.IntVar(&o.lines, "n", 0, "How many lines of the end to show.")
+	fs.Int64Var(&o.bytes, "c", 0, "How many bytes of the end to show.")
+}
+
+// misused says what is wrong with the options, if anything is.
+func (o *endOptions) misused() string {
+	switch {
+	case o.lines < 0 || o.bytes < 0:
+		return "-n and -c must not be negative"
+	case o.lines > 0 && o.bytes > 0:
+		return "-n and -c exclude one another"
+	}
+	return ""
 }
 
 func allocLogsSpec() spec {
@@ -49,10 +72,7 @@ func allocLogsSpec() spec {
 			var o logOptions
 			fs.BoolVar(&o.stdout, "stdout", false, "Show the standard output.")
 			fs.BoolVar(&o.stderr, "stderr", false, "Show the standard error output.")
-			fs.BoolVar(&o.follow, "f", false, "Go on as the task writes more.")
-			fs.BoolVar(&o.tail, "tail", false, "Only the end: the last 10 lines, or what -n or -c say.")
-			fs.IntVar(&o.lines, "n", 0, "How many lines of the end to show.")
-			fs.Int64Var(&o.bytes, "c", 0, "How many bytes of the end to show.")
+			o.register(fs)
 			fs.BoolVar(&o.job, "job", false, "The argument is a job; one of its running allocations is shown.")
 			fs.StringVar(&o.group, "group", "", "With -job: only allocations of this `group`.")
 			fs.StringVar(&o.task, "task", "", "The `task` to show.")
@@ -65,10 +85,8 @@ func allocLogsSpec() spec {
 					return in.usage("An allocation ID is required")
 				case len(args) > 2:
 					return in.usage("This command takes one or two arguments")
-				case o.lines < 0 || o.bytes < 0:
-					return in.usage("-n and -c must not be negative")
-				case o.lines > 0 && o.bytes > 0:
-					return in.usage("-n and -c exclude one another")
+				case o.misused() != "":
+					return in.usage("%s", o.misused())
 				}
 				if len(args) == 2 && o.task == "" {
 					o.task = args[1]
@@ -102,47 +120,49 @@ func (in *invocation) allocLogs(c *apiclient.Client, typed string, o logOptions)
 	}
 	ctx, stop := in.untilInterrupted()
 	defer stop()
-	l := &logReader{ctx: ctx, client: c, node: node, request: apiclient.LogRequest{AllocID: alloc.ID, Task: task, Follow: o.follow}, o: o}
-	if err := in.copyLogs(l, o); err != nil && !errors.Is(err, context.Canceled) {
+	copyOf := func(kind string, w io.Writer) error {
+		l := &endReader{ctx: ctx, o: o.endOptions, open: func(ctx context.Context, p apiclient.Part) (*apiclient.FrameStream, error) {
+			return c.Logs(ctx, node, apiclient.LogRequest{AllocID: alloc.ID, Task: task, Type: kind, Part: p})
+		}}
+		return l.copy(w)
+	}
+	if err := in.copyLogs(copyOf, o); err != nil && !errors.Is(err, context.Canceled) {
 		return in.fail("Error reading logs: %s", err)
 	}
 	return 0
 }
 
 // copyLogs prints the streams that are wanted.
-func (in *invocation) copyLogs(l *logReader, o logOptions) error {
+func (in *invocation) copyLogs(copyOf func(kind string, w io.Writer) error, o logOptions) error {
 	both := o.stdout == o.stderr && (o.stdout || o.follow)
 	switch {
 	case both && o.follow:
 		var wait sync.WaitGroup
 		errs := make([]error, 2)
-		wait.Go(func() { errs[0] = l.copy("stdout", in.ui.out) })
-		wait.Go(func() { errs[1] = l.copy("stderr", in.ui.err) })
+		wait.Go(func() { errs[0] = copyOf("stdout", in.ui.out) })
+		wait.Go(func() { errs[1] = copyOf("stderr", in.ui.err) })
 		wait.Wait()
 		return errors.Join(errs...)
 	case both:
-		if err := l.copy("stdout", in.ui.out); err != nil {
+		if err := copyOf("stdout", in.ui.out); err != nil {
 			return err
 		}
-		return l.copy("stderr", in.ui.err)
+		return copyOf("stderr", in.ui.err)
 	case o.stderr:
-		return l.copy("stderr", in.ui.out)
+		return copyOf("stderr", in.ui.out)
 	}
-	return l.copy("stdout", in.ui.out)
+	return copyOf("stdout", in.ui.out)
 }
 
-// logReader reads a task's output as the options say.
-type logReader struct {
-	ctx     context.Context
-	client  *apiclient.Client
-	node    *apiclient.Node
-	request apiclient.LogRequest
-	o       logOptions
+// endReader reads a file or a log as the options say.
+type endReader struct {
+	ctx  context.Context
+	open func(context.Context, apiclient.Part) (*apiclient.FrameStream, error)
+	o    endOptions
 }
 
-func (l *logReader) copy(kind string, w io.Writer) error {
-	r := l.request
-	r.Type = kind
+func (l *endReader) copy(w io.Writer) error {
+	r := apiclient.Part{Follow: l.o.follow}
 	lines := l.o.lines
 	if l.o.tail && lines == 0 && l.o.bytes == 0 {
 		lines = tailLines
@@ -160,8 +180,8 @@ func (l *logReader) copy(kind string, w io.Writer) error {
 }
 
 // each calls f with every piece of the output.
-func (l *logReader) each(r apiclient.LogRequest, f func([]byte) error) error {
-	stream, err := l.client.Logs(l.ctx, l.node, r)
+func (l *endReader) each(r apiclient.Part, f func([]byte) error) error {
+	stream, err := l.open(l.ctx, r)
 	if err != nil {
 		return err
 	}
@@ -185,7 +205,7 @@ func (l *logReader) each(r apiclient.LogRequest, f func([]byte) error) error {
 
 // lastLines prints the last lines there are, and goes on from there when the
 // output is followed.
-func (l *logReader) lastLines(r apiclient.LogRequest, lines int, w io.Writer) error {
+func (l *endReader) lastLines(r apiclient.Part, lines int, w io.Writer) error {
 	once := r
 	once.Follow, once.FromEnd = false, true
 	var end []byte
@@ -216,7 +236,7 @@ func (l *logReader) lastLines(r apiclient.LogRequest, lines int, w io.Writer) er
 
 // followFrom follows the output and prints only the last lines of what was
 // there before.
-func (l *logReader) followFrom(r apiclient.LogRequest, lines int, w io.Writer) error {
+func (l *endReader) followFrom(r apiclient.Part, lines int, w io.Writer) error {
 	ctx, cancel := context.WithCancel(l.ctx)
 	defer cancel()
 	own := *l

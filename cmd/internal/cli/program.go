@@ -171,6 +171,7 @@ var aliases = map[alias]string{
 	{"node-status", true}:    "node status",
 	{"server-members", true}: "server members",
 	{"exec", false}:          "alloc exec",
+	{"fs", true}:             "alloc fs",
 }
 
 // specs is every command, groups first.
@@ -209,6 +210,7 @@ func specs() []spec {
 		raftListPeersSpec(),
 		allocExecSpec(),
 		allocRestartSpec(),
+		allocFSSpec(),
 		allocSignalSpec(),
 	})
 }
