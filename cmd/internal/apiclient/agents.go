@@ -3,6 +3,7 @@ package apiclient
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -137,4 +138,27 @@ func (c *Client) Raw(req *http.Request) (io.ReadCloser, error) {
 		return nil, err
 	}
 	return resp.Body, nil
+}
+
+// JoinServers has the server join others, and returns how many it joined.
+func (c *Client) JoinServers(ctx context.Context, addresses []string) (joined int, err error) {
+	var answer struct {
+		NumJoined int    `json:"num_joined"`
+		Error     string `json:"error"`
+	}
+	_, err = c.Put(ctx, "/v1/agent/join", Query{Values: url.Values{"address": addresses}}, nil, &answer)
+	if err == nil && answer.Error != "" {
+		err = errors.New(answer.Error)
+	}
+	return answer.NumJoined, err
+}
+
+// ForceLeave has the servers forget one that failed.
+func (c *Client) ForceLeave(ctx context.Context, name string, prune bool) error {
+	v := url.Values{"node": {name}}
+	if prune {
+		v.Set("prune", "1")
+	}
+	_, err := c.Put(ctx, "/v1/agent/force-leave", Query{Values: v}, nil, nil)
+	return err
 }

@@ -140,6 +140,7 @@ func (p *Program) Run(args []string) int {
 			app.HiddenCommands = append(app.HiddenCommands, alias.name)
 		}
 	}
+	p.addUnbuilt(app)
 	code, err := app.Run()
 	if code == 127 && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		fmt.Fprintf(p.Stderr, "There is no command %q.\n", strings.Join(args, " "))
@@ -208,6 +209,12 @@ func specs() []spec {
 		operatorAPISpec(),
 		operatorMetricsSpec(),
 		raftListPeersSpec(),
+		jobAllocsSpec(),
+		serverJoinSpec(),
+		serverForceLeaveSpec(),
+		autopilotHealthSpec(),
+		fmtSpec(),
+		configValidateSpec(),
 		allocExecSpec(),
 		allocRestartSpec(),
 		allocFSSpec(),
@@ -231,6 +238,8 @@ func groups() []spec {
 		group("system reconcile", "Check the state of the servers", "Groups the commands that have the servers check their state."),
 		group("server", "Interact with servers", "Groups the commands about the servers of a region."),
 		group("operator", "Tools for operators", "Groups the commands for those who run the cluster."),
+		group("operator autopilot", "Look at the health of the servers", "Groups the commands about how well the servers are."),
+		group("config", "Interact with configuration files", "Groups the commands about the configuration of agents."),
 		group("operator raft", "Look at the replicated log", "Groups the commands about the servers that hold the event log."),
 		group("event", "Interact with the event log", "Groups the commands about the log that the cluster is."),
 	}
