@@ -32,10 +32,9 @@ node intro create                    : introduction tokens of nodes
 node pool apply|delete|info|init|jobs|list|nodes : node pools; every node is in the pool "default"
 deployment list|status|promote|fail|pause|resume|unblock : deployments; a changed job is replaced at once
 eval delete                          : deleting evaluations; "system gc" collects those that ended
-server join|force-leave              : clusters of several servers
 monitor export                       : exporting stored logs; "monitor" follows them
 check                                : the checks of agents for monitoring systems; ask /v1/agent/health
-operator autopilot get-config|set-config|health : autopilot; ask /v1/operator/autopilot/health
+operator autopilot get-config|set-config : settings of autopilot; "operator autopilot health" shows what it sees
 operator client-state                : reading the state of a node agent from its disk
 operator debug                       : collecting an archive for support; "operator api", "monitor" and "operator metrics" show its parts
 operator gossip keyring generate|install|list|remove|use : gossip among servers
@@ -63,8 +62,6 @@ scaling policy list|info             : scaling policies
 tls ca create|info                   : making certificates
 tls cert create|info                 : making certificates
 ui                                   : a web console
-fmt                                  : formatting job files
-config validate                      : checking configuration files; "agent" refuses one that is wrong, and says where
 setup consul|vault                   : Consul and Vault
 license get|put|inspect              : licenses: there are none to have
 quota apply|delete|init|inspect|list|status : quotas, an enterprise feature
