@@ -110,6 +110,9 @@ func (r *runner) over() error {
 	return nil
 }
 
+// onItsWay reports whether a task is about to start anyway: restarting it once more would lead to the same.
+func onItsWay(t *taskState) bool { return t.Phase == phaseStarting || t.Again }
+
 func (r *runner) restartTask(o observation, name string) error {
 	t := r.state.task(name)
 	if t == nil {
@@ -117,6 +120,9 @@ func (r *runner) restartTask(o observation, name string) error {
 	}
 	if err := r.over(); err != nil {
 		return err
+	}
+	if onItsWay(t) {
+		return nil
 	}
 	if t.Phase != phaseRunning || t.Killed {
 		return notRunning(t)
@@ -130,7 +136,7 @@ func (r *runner) restartRunning(o observation) error {
 		return err
 	}
 	running := slices.DeleteFunc(slices.Clone(r.state.Tasks), func(t *taskState) bool { return t.Phase != phaseRunning || t.Killed })
-	if len(running) == 0 {
+	if len(running) == 0 && !slices.ContainsFunc(r.state.Tasks, onItsWay) {
 		return &httpError{http.StatusNotFound, "no task of the allocation is running"}
 	}
 	for _, t := range running {

@@ -20,7 +20,7 @@ import (
 //	file name=F                        write a file into the script's directory
 //	drover [unchanged]                 run a command line there; {J} is the running allocation of job J
 //	http method=M path=P [unchanged]   send a request; the body is the input, or size=N bytes
-//	await job=J status=S count=N       wait until so many allocations have this client status
+//	await job=J status=S count=N [started]  wait until so many allocations have this client status, and no task is pending
 //
 // unchanged checks that no record came into the log. What differs from run to
 // run is replaced by a word in angle brackets.
@@ -94,7 +94,21 @@ func (s *script) command(d *datadriven.TestData) string {
 		d.ScanArgs(s.t, "status", &status)
 		d.ScanArgs(s.t, "count", &count)
 		var b strings.Builder
-		for _, a := range awaitCount(s.t, s.client, job, status, count) {
+		found := awaitCount(s.t, s.client, job, status, count)
+		if d.HasArg("started") {
+			found = awaitAllocs(s.t, s.client, job, func(allocs []*api.AllocationListStub) bool {
+				for _, a := range with(allocs, status) {
+					for _, state := range a.TaskStates {
+						if state.State == "pending" {
+							return false
+						}
+					}
+				}
+				return len(with(allocs, status)) == count
+			})
+			found = with(found, status)
+		}
+		for _, a := range found {
 			fmt.Fprintf(&b, "%s version %d desired %s\n", a.Name, a.JobVersion, a.DesiredStatus)
 		}
 		return sortedLines(b.String())
