@@ -51,6 +51,8 @@ type Agent struct {
 	informed  bool          // a full list of orders was taken in: there is something to report on
 	reports   chan struct{} // wakes the reporter
 	readyOnce sync.Once
+
+	collections chan struct{} // wakes the collector
 }
 
 // New makes an agent: it checks the configuration, takes the state directory, describes the machine, and reads what an
@@ -64,6 +66,7 @@ func New(cfg Config) (*Agent, error) {
 		cfg: cfg, log: cfg.Logger, drivers: map[string]driver.Driver{}, started: time.Now(), ready: make(chan struct{}),
 		registered: newSignalValue(), again: make(chan struct{}, 1), runners: map[event.ID]*runner{},
 		specs: map[event.Hash]*event.Job{}, box: newOutbox(), reports: make(chan struct{}, 1), conn: cfg.Connection,
+		collections: make(chan struct{}, 1),
 	}
 	if a.conn == nil {
 		a.conn = newHTTPConnection(cfg.Servers)
@@ -176,7 +179,7 @@ func (a *Agent) Ready() <-chan struct{} { return a.ready }
 func (a *Agent) Run(ctx context.Context) error {
 	a.restoreAll()
 	var work sync.WaitGroup
-	for _, f := range []func(context.Context){a.keepRegistered, a.followOrders, a.sendReports} {
+	for _, f := range []func(context.Context){a.keepRegistered, a.followOrders, a.sendReports, a.collectEnded} {
 		work.Go(func() { f(ctx) })
 	}
 	<-ctx.Done()
@@ -410,6 +413,7 @@ func (a *Agent) take(b *event.OrderBatch) error {
 		a.mu.Unlock()
 		go a.reportAll(runners)
 	}
+	a.wakeCollector()
 	return nil
 }
 

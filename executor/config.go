@@ -87,6 +87,8 @@ type Config struct {
 	MaxKillTimeout time.Duration
 	// Artifacts bounds the download of one artifact; zero fields are 30 minutes, 100 GiB and 4096 files.
 	Artifacts artifact.Limits
+	// Collection says when directories of ended allocations are removed.
+	Collection Collection
 	// EnvDenylist are patterns of environment variables of the agent that tasks do not see; nil is a list of the usual
 	// names of credentials.
 	EnvDenylist []string
@@ -130,6 +132,8 @@ type HostSources struct {
 	Hostname func() (string, error)
 	// DiskBytes is the size of the file system that holds a path, and its device.
 	DiskBytes func(path string) (total uint64, device string, err error)
+	// DiskUse is how full the file system is that holds a path.
+	DiskUse func(path string) (DiskUse, error)
 	// Interfaces lists the network interfaces with their addresses.
 	Interfaces func() ([]HostInterface, error)
 }
@@ -169,6 +173,7 @@ func (c Config) withDefaults() Config {
 	if c.Artifacts.FilesMax == 0 {
 		c.Artifacts.FilesMax = artifact.DefaultFilesMax
 	}
+	c.Collection = c.Collection.withDefaults()
 	if c.EnvDenylist == nil {
 		c.EnvDenylist = defaultEnvDenylist
 	}
@@ -215,7 +220,7 @@ func (c *Config) validate() error {
 	if c.CPUTotalMHz < 0 || c.MemoryTotalMB < 0 || c.DiskTotalMB < 0 || c.Reserved.CPUMHz < 0 || c.Reserved.MemoryMB < 0 || c.Reserved.DiskMB < 0 {
 		return errors.New("resources of a node cannot be negative")
 	}
-	return nil
+	return c.Collection.validate()
 }
 
 // validPorts checks a list such as "22,80,8500-8600".

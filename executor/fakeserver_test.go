@@ -214,6 +214,7 @@ func (s *fakeServer) stream(w http.ResponseWriter, r *http.Request) {
 	}
 	full := &event.OrderBatch{Generation: event.Generation{Index: s.index}, Full: true, Specs: s.jobs}
 	for _, o := range s.orders {
+		o.KnownTerminal = o.KnownTerminal || s.status[o.ID].Terminal()
 		full.Orders = append(full.Orders, o)
 	}
 	batches := make(chan *event.OrderBatch, 64)

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/shirou/gopsutil/v4/disk"
+
 	"drover/eventlog/event"
 	"drover/executor/driver"
 )
@@ -33,6 +35,15 @@ func (h HostSources) withDefaults() HostSources {
 	}
 	if h.Hostname == nil {
 		h.Hostname = os.Hostname
+	}
+	if h.DiskUse == nil {
+		h.DiskUse = func(path string) (DiskUse, error) {
+			d, err := disk.Usage(path)
+			if err != nil {
+				return DiskUse{}, err
+			}
+			return DiskUse{Bytes: d.UsedPercent, Inodes: d.InodesUsedPercent}, nil
+		}
 	}
 	if h.DiskBytes == nil {
 		h.DiskBytes = func(path string) (uint64, string, error) {

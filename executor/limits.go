@@ -56,6 +56,13 @@ const (
 	// artifactsParallel bounds the downloads of one task at a time.
 	artifactsParallel = 3
 
+	// The limits that ended allocations are kept within unless the operator says otherwise; they are the field's.
+	defaultCollectInterval = time.Minute
+	defaultCollectParallel = 2
+	defaultDiskPercentMax  = 80
+	defaultInodePercentMax = 70
+	defaultAllocationsMax  = 50
+
 	// templatePoll is how often the files are looked at that a running task's templates read.
 	templatePoll = 2 * time.Second
 

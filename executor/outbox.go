@@ -75,6 +75,14 @@ func (b *outbox) becomeReady(now time.Time) {
 // forget drops what is known of an allocation that is gone. What waits is still sent.
 func (b *outbox) forget(id event.ID) { delete(b.known, id) }
 
+// holds reports whether anything of an allocation is not recorded by the servers yet.
+func (b *outbox) holds(id event.ID) bool {
+	if _, waits := b.waiting[id]; waits {
+		return true
+	}
+	return b.sent != nil && slices.ContainsFunc(b.sent.Deltas, func(d event.AllocDelta) bool { return d.ID == id })
+}
+
 // next is the report to send now, or nil. The one on its way comes first.
 func (b *outbox) next(now time.Time, who event.NodeCredentials) *event.NodeReport {
 	if b.sent != nil {

@@ -135,6 +135,7 @@ func (a *Agent) acknowledge(answer event.NodeAnswer) {
 			go runners[i].send(obsAcked{times})
 		}
 	}
+	a.wakeCollector() // what has ended may go once that is recorded
 	if r.Ready {
 		a.readyOnce.Do(func() { close(a.ready) })
 	}

@@ -66,6 +66,8 @@ type allocView struct {
 	started map[string]bool // tasks that were started at least once
 	live    map[string]driver.Running
 	start   map[string]uint64 // the number of each of live
+	// finished is when the last of its tasks ended; 0 when none did.
+	finished event.Stamp
 }
 
 // runnerEnv is what runners share.
@@ -645,6 +647,7 @@ func (r *runner) refresh() {
 	}
 	for _, t := range r.state.Tasks {
 		view.started[t.Name] = t.State.StartedAt != 0 || t.State.Restarts > 0
+		view.finished = max(view.finished, t.State.FinishedAt)
 	}
 	for name, t := range r.tasks {
 		view.live[name], view.start[name] = t.driver, t.start

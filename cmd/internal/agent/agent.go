@@ -156,6 +156,7 @@ var clientPatterns = []string{
 	"/v1/client/fs/ls/{id}", "/v1/client/fs/stat/{id}", "/v1/client/fs/cat/{id}", "/v1/client/fs/readat/{id}",
 	"/v1/client/fs/stream/{id}", "/v1/client/fs/logs/{id}", "/v1/client/stats", "/v1/client/allocation/{id}/stats",
 	"/v1/client/allocation/{id}/exec", "/v1/client/allocation/{id}/restart", "/v1/client/allocation/{id}/signal",
+	"/v1/client/gc", "/v1/client/allocation/{id}/gc",
 }
 
 // reachable is an address at which this machine reaches its own listener.
