@@ -85,7 +85,7 @@ type Config struct {
 	Drivers []driver.Driver
 	// MaxKillTimeout caps the kill timeout of tasks; 0 is 30 s.
 	MaxKillTimeout time.Duration
-	// Artifacts bounds the download of one artifact; zero fields are 30 minutes, 100 GiB and 4096 files.
+	// Artifacts bounds the download of one artifact; zero fields are the defaults of package artifact.
 	Artifacts artifact.Limits
 	// Collection says when directories of ended allocations are removed.
 	Collection Collection
@@ -164,15 +164,7 @@ func (c Config) withDefaults() Config {
 	if c.MaxKillTimeout == 0 {
 		c.MaxKillTimeout = defaultMaxKillTimeout
 	}
-	if c.Artifacts.Timeout == 0 {
-		c.Artifacts.Timeout = artifact.DefaultTimeout
-	}
-	if c.Artifacts.BytesMax == 0 {
-		c.Artifacts.BytesMax = artifact.DefaultBytesMax
-	}
-	if c.Artifacts.FilesMax == 0 {
-		c.Artifacts.FilesMax = artifact.DefaultFilesMax
-	}
+	c.Artifacts = c.Artifacts.WithDefaults()
 	c.Collection = c.Collection.withDefaults()
 	if c.EnvDenylist == nil {
 		c.EnvDenylist = defaultEnvDenylist

@@ -6,6 +6,7 @@
 package artifact
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -34,9 +35,19 @@ type Artifact struct {
 
 // Limits bound one fetch.
 type Limits struct {
-	Timeout  time.Duration
-	BytesMax int64 // downloaded, and unpacked
-	FilesMax int   // in an archive
+	HTTPTimeout, GitTimeout time.Duration // from the request to the last byte
+	HTTPBytesMax            int64         // downloaded
+	UnpackedBytesMax        int64         // of an archive
+	UnpackedFilesMax        int           // in an archive
+}
+
+// WithDefaults replaces fields that are zero.
+func (l Limits) WithDefaults() Limits {
+	return Limits{
+		HTTPTimeout: cmp.Or(l.HTTPTimeout, defaultTimeout), GitTimeout: cmp.Or(l.GitTimeout, defaultTimeout),
+		HTTPBytesMax: cmp.Or(l.HTTPBytesMax, defaultBytesMax), UnpackedBytesMax: cmp.Or(l.UnpackedBytesMax, defaultBytesMax),
+		UnpackedFilesMax: cmp.Or(l.UnpackedFilesMax, defaultFilesMax),
+	}
 }
 
 // Target is where artifacts go.
@@ -70,8 +81,6 @@ func Fetch(ctx context.Context, a Artifact, t Target, l Limits) error {
 	if !slices.Contains([]string{"", "any", "file", "dir"}, a.Mode) {
 		return refuse("mode %q is not one of any, file and dir", a.Mode)
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
-	defer cancel()
 	stage, err := os.MkdirTemp(filepath.Join(t.Root, t.Staging), StagingPrefix)
 	if err != nil {
 		return fmt.Errorf("make room for download: %w", err)
@@ -79,9 +88,6 @@ func Fetch(ctx context.Context, a Artifact, t Target, l Limits) error {
 	defer os.RemoveAll(stage)
 	f := &fetch{a: a, t: t, l: l, stage: stage}
 	if err := f.get(ctx); err != nil {
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return fmt.Errorf("it took longer than %v: %w", l.Timeout, err)
-		}
 		return err
 	}
 	if err := f.inspect(); err != nil {
@@ -129,11 +135,11 @@ func (f *fetch) getters() []getter.Getter {
 	all := []getter.Getter{
 		&getter.GitGetter{
 			Detectors: []getter.Detector{new(getter.GitHubDetector), new(getter.GitDetector), new(getter.BitBucketDetector), new(getter.GitLabDetector)},
-			Timeout:   f.l.Timeout,
+			Timeout:   f.l.GitTimeout,
 		},
 		&getter.HttpGetter{
 			Netrc: true, Client: &http.Client{Transport: transport}, Header: header, DoNotCheckHeadFirst: true,
-			MaxBytes: f.l.BytesMax + 1, XTerraformGetDisabled: true,
+			MaxBytes: f.l.HTTPBytesMax + 1, XTerraformGetDisabled: true,
 		},
 	}
 	if f.t.Local {
@@ -210,12 +216,12 @@ func (f *fetch) get(ctx context.Context) error {
 	if archive != "" {
 		req.Dst = filepath.Join(f.stage, "archive")
 	}
-	if _, err := client.Get(ctx, req); err != nil {
-		return plain(err)
+	if err := download(ctx, client, req, f.l.HTTPTimeout); err != nil {
+		return err
 	}
 	// The library stops reading at its limit, which is one byte beyond ours, and says nothing.
-	if info, err := os.Stat(req.Dst); err != nil || info.Size() > f.l.BytesMax {
-		return refuse("it is larger than %d bytes", f.l.BytesMax)
+	if info, err := os.Stat(req.Dst); err != nil || info.Size() > f.l.HTTPBytesMax {
+		return refuse("it is larger than %d bytes", f.l.HTTPBytesMax)
 	}
 	if archive == "" {
 		if f.a.Mode == "dir" {
@@ -223,7 +229,7 @@ func (f *fetch) get(ctx context.Context) error {
 		}
 		return nil
 	}
-	packer := getter.LimitedDecompressors(f.l.FilesMax, f.l.BytesMax)[archive]
+	packer := getter.LimitedDecompressors(f.l.UnpackedFilesMax, f.l.UnpackedBytesMax)[archive]
 	dir := f.a.Mode != "file"
 	if dir {
 		if err := os.Mkdir(f.got, 0o755); err != nil {
@@ -261,10 +267,20 @@ func (f *fetch) clone(ctx context.Context, client *getter.Client, req *getter.Re
 		return refuse("mode is file, but the source is a repository")
 	}
 	req.GetMode, req.Dst, req.Forced = getter.ModeDir, f.got, "git"
-	if _, err := client.Get(ctx, req); err != nil {
-		return plain(err)
+	if err := download(ctx, client, req, f.l.GitTimeout); err != nil {
+		return err
 	}
 	return f.descend(sub)
+}
+
+func download(ctx context.Context, client *getter.Client, req *getter.Request, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	_, err := client.Get(ctx, req)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("it took longer than %v: %w", limit, err)
+	}
+	return plain(err)
 }
 
 // descend goes on with a part of what was fetched.

@@ -60,7 +60,7 @@ func target(t *testing.T) Target {
 	return Target{Root: root, Staging: "private"}
 }
 
-var limits = Limits{Timeout: time.Minute, BytesMax: 1 << 20, FilesMax: 10}
+var limits = Limits{HTTPTimeout: time.Minute, GitTimeout: time.Minute, HTTPBytesMax: 1 << 20, UnpackedBytesMax: 1 << 20, UnpackedFilesMax: 10}
 
 // listing is every file below dir with its mode and content.
 func listing(t *testing.T, dir string) string {
@@ -243,7 +243,7 @@ func TestFetchEnds(t *testing.T) {
 	defer server.Close()
 	defer close(hang)
 	l := limits
-	l.Timeout = 20 * time.Millisecond
+	l.HTTPTimeout = 20 * time.Millisecond
 	if err := Fetch(t.Context(), Artifact{Source: server.URL + "/x", Dest: "local"}, target(t), l); err == nil || !strings.Contains(err.Error(), "longer than 20ms") {
 		t.Errorf("error %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"drover/cmd/internal/agentconfig"
 	"drover/executor"
+	"drover/executor/artifact"
 	"drover/executor/docker"
 	"drover/executor/driver"
 )
@@ -36,6 +37,11 @@ func openNode(cfg agentconfig.Config, version string, logger *slog.Logger, serve
 		MinDynamicPort: c.MinDynamicPort, MaxDynamicPort: c.MaxDynamicPort,
 		RawExecEnabled: cfg.RawExecEnabled, MaxKillTimeout: c.MaxKillTimeout,
 		ChrootEnv: maps.Clone(c.ChrootEnv),
+		Collection: executor.Collection{
+			Interval: c.Collection.Interval, Parallel: c.Collection.Parallel, DiskPercentMax: c.Collection.DiskPercent,
+			InodePercentMax: c.Collection.InodePercent, AllocationsMax: c.Collection.AllocationsMax,
+		},
+		Artifacts: artifact.Limits(c.Artifacts),
 		Drivers:   []driver.Driver{containers},
 		Logger:    named(logger, "client"),
 	})

@@ -193,8 +193,33 @@ func (b *builder) client(cfg *Config) error {
 	}
 	c.MaxKillTimeout = t.duration("client", "max_kill_timeout")
 	c.MinDynamicPort, c.MaxDynamicPort = t.int("client", "min_dynamic_port"), t.int("client", "max_dynamic_port")
+	c.Collection = Collection{
+		Interval: t.duration("client", "gc_interval"), Parallel: t.int("client", "gc_parallel_destroys"),
+		DiskPercent: t.fraction("client", "gc_disk_usage_threshold"), InodePercent: t.fraction("client", "gc_inode_usage_threshold"),
+		AllocationsMax: t.int("client", "gc_max_allocs"),
+	}
+	c.Artifacts = Artifacts{
+		HTTPTimeout: t.duration("client", "artifact", "http_read_timeout"), GitTimeout: t.duration("client", "artifact", "git_timeout"),
+		HTTPBytesMax: t.bytes("client", "artifact", "http_max_size"), UnpackedBytesMax: t.bytes("client", "artifact", "decompression_size_limit"),
+		UnpackedFilesMax: t.int("client", "artifact", "decompression_file_count_limit"),
+	}
 	if !c.Enabled {
 		return nil
+	}
+	for name, n := range map[string]float64{
+		"gc_interval": c.Collection.Interval.Seconds(), "gc_parallel_destroys": float64(c.Collection.Parallel),
+		"gc_disk_usage_threshold": c.Collection.DiskPercent, "gc_inode_usage_threshold": c.Collection.InodePercent,
+		"gc_max_allocs": float64(c.Collection.AllocationsMax), "artifact.http_read_timeout": c.Artifacts.HTTPTimeout.Seconds(),
+		"artifact.git_timeout": c.Artifacts.GitTimeout.Seconds(), "artifact.http_max_size": float64(c.Artifacts.HTTPBytesMax),
+		"artifact.decompression_size_limit":       float64(c.Artifacts.UnpackedBytesMax),
+		"artifact.decompression_file_count_limit": float64(c.Artifacts.UnpackedFilesMax),
+	} {
+		if n <= 0 {
+			return fmt.Errorf("client.%s must be above zero", name)
+		}
+	}
+	if c.Collection.DiskPercent > 100 || c.Collection.InodePercent > 100 {
+		return errors.New("client.gc_disk_usage_threshold and client.gc_inode_usage_threshold are percentages: at most 100")
 	}
 	for key := range c.Meta {
 		if !metaKey.MatchString(key) {

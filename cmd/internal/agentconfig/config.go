@@ -164,6 +164,26 @@ type Client struct {
 	MaxKillTimeout time.Duration // upper bound of a task's kill_timeout
 	MinDynamicPort int
 	MaxDynamicPort int // inclusive
+
+	Collection Collection
+	Artifacts  Artifacts
+}
+
+// Collection says when a node removes ended allocations.
+type Collection struct {
+	Interval       time.Duration
+	Parallel       int
+	DiskPercent    float64 // how full the disk of the allocations may be
+	InodePercent   float64
+	AllocationsMax int
+}
+
+// Artifacts bounds what tasks download.
+type Artifacts struct {
+	HTTPTimeout, GitTimeout time.Duration
+	HTTPBytesMax            int64
+	UnpackedBytesMax        int64
+	UnpackedFilesMax        int
 }
 
 // Reserved is what is kept back from tasks.

@@ -52,6 +52,20 @@ client {
   max_kill_timeout = "30s"
   min_dynamic_port = 20000
   max_dynamic_port = 32000
+
+  gc_interval              = "1m"
+  gc_parallel_destroys     = 2
+  gc_disk_usage_threshold  = 80
+  gc_inode_usage_threshold = 70
+  gc_max_allocs            = 50
+
+  artifact {
+    http_read_timeout              = "30m"
+    http_max_size                  = "100GB"
+    git_timeout                    = "30m"
+    decompression_size_limit       = "100GB"
+    decompression_file_count_limit = 4096
+  }
 }
 `
 	devMode = `
@@ -59,7 +73,7 @@ bind_addr = "127.0.0.1"
 log_level = "DEBUG"
 
 server { enabled = true bootstrap_expect = 1 }
-client { enabled = true network_interface = "lo" }
+client { enabled = true network_interface = "lo" gc_disk_usage_threshold = 99 gc_inode_usage_threshold = 99 }
 
 plugin "raw_exec" { config { enabled = true } }
 `

@@ -335,6 +335,8 @@ func (t tree) text(path ...string) string            { return t.get(path...).tex
 func (t tree) on(path ...string) bool                { return t.get(path...).on }
 func (t tree) int(path ...string) int                { return int(t.get(path...).num) }
 func (t tree) duration(path ...string) time.Duration { return t.get(path...).dur }
+func (t tree) bytes(path ...string) int64            { return t.get(path...).bytes }
+func (t tree) fraction(path ...string) float64       { return t.get(path...).num }
 func (t tree) list(path ...string) []string          { return t.get(path...).list }
 func (t tree) table(path ...string) map[string]string {
 	return t.get(path...).table

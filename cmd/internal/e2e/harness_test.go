@@ -197,7 +197,7 @@ func (c *agentConfig) text() string {
 		fmt.Fprintf(&b, "server {\n  enabled = true\n  bootstrap_expect = 1\n%s\n}\n", c.serverKeys)
 	}
 	if c.client {
-		fmt.Fprintf(&b, "client {\n  enabled = true\n  memory_total_mb = %d\n  cpu_total_compute = %d\n  network_interface = \"lo\"\n", c.memoryMB, c.cpuMHz)
+		fmt.Fprintf(&b, "client {\n  enabled = true\n  memory_total_mb = %d\n  cpu_total_compute = %d\n  network_interface = \"lo\"\n  gc_disk_usage_threshold = 100\n", c.memoryMB, c.cpuMHz)
 		for _, s := range c.servers {
 			fmt.Fprintf(&b, "  servers = [%q]\n", s)
 		}
