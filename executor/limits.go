@@ -63,6 +63,8 @@ const (
 	defaultInodePercentMax = 70
 	defaultAllocationsMax  = 50
 
+	// scriptOutputBytesMax is how much a failed script of a template says in the task's history.
+	scriptOutputBytesMax = 200
 	// templatePoll is how often the files are looked at that a running task's templates read.
 	templatePoll = 2 * time.Second
 

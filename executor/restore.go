@@ -107,7 +107,7 @@ func (r *runner) find(t *taskState) {
 		r.handle(seen(obsNotRestored{Task: t.Name, Start: t.Start, Reason: err.Error()}))
 		return
 	}
-	r.tasks[t.Name] = &running{start: t.Start, driver: found}
+	r.runs(t.Name, t.Start, false, found)
 	r.env.log.Info("task found again", "alloc", r.id, "task", t.Name)
 	go r.follow(t.Name, t.Start, found)
 }

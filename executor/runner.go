@@ -56,7 +56,7 @@ type runner struct {
 type running struct {
 	start  uint64
 	driver driver.Running
-	// unwatch ends the look after the task's templates; nil while a start of an earlier agent is only known.
+	// unwatch ends the look after the task's templates.
 	unwatch func()
 }
 
@@ -148,9 +148,7 @@ func (r *runner) loop() {
 				giveUp()
 			}
 			for _, t := range r.tasks {
-				if t.unwatch != nil {
-					t.unwatch()
-				}
+				t.unwatch()
 			}
 			return
 		}
@@ -172,11 +170,7 @@ func (r *runner) handle(o observation) bool {
 		close(what.done)
 	case obsRunning:
 		r.env.log.Info("task runs", "alloc", r.id, "task", what.Task, "start", what.Start)
-		ctx, unwatch := context.WithCancel(context.Background())
-		r.tasks[what.Task] = &running{start: what.Start, driver: what.driver, unwatch: unwatch}
-		if len(r.group.LookupTask(what.Task).Templates) > 0 {
-			go r.watchTemplates(ctx, what.Task, what.Start, what.driver)
-		}
+		r.runs(what.Task, what.Start, true, what.driver)
 		delete(r.starting, what.Task)
 		r.step(o, what.obsStarted)
 	case obsStartFailed:
@@ -196,6 +190,15 @@ func (r *runner) handle(o observation) bool {
 		return true
 	}
 	return false
+}
+
+// runs notes a start that runs, and begins to look after its templates. begun says that it was just made.
+func (r *runner) runs(task string, start uint64, begun bool, d driver.Running) {
+	ctx, unwatch := context.WithCancel(context.Background())
+	r.tasks[task] = &running{start: start, driver: d, unwatch: unwatch}
+	if len(r.group.LookupTask(task).Templates) > 0 {
+		go r.watchTemplates(ctx, task, start, begun, d)
+	}
 }
 
 // takeOrder applies an order that is new or newer than the one before.
@@ -331,9 +334,7 @@ func (r *runner) save(sync bool) error {
 func (r *runner) release(exit obsExited) {
 	if t := r.tasks[exit.Task]; t != nil && t.start == exit.Start {
 		delete(r.tasks, exit.Task)
-		if t.unwatch != nil {
-			t.unwatch()
-		}
+		t.unwatch()
 		go func() {
 			if err := t.driver.Destroy(context.Background()); err != nil {
 				r.env.log.Warn("cannot clean up after task", "alloc", r.id, "task", exit.Task, "err", err)

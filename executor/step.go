@@ -244,6 +244,13 @@ type (
 		Start  uint64
 		Reason string
 	}
+	// obsHook is a line about something that was done for a task that runs.
+	obsHook struct {
+		Task    string
+		Start   uint64
+		Kind    event.TaskEventType
+		Message string
+	}
 	// obsPreparing is something that happened while a task was made ready for its start.
 	obsPreparing struct {
 		Task    string
@@ -397,6 +404,10 @@ func (s *allocState) step(r *allocRules, o observation) []action {
 			st.emit(t, event.TaskKilling, map[string]string{event.DetailReason: what.Reason, event.DetailFailsTask: "true"})
 			t.Killed, t.State.Failed = true, true
 			st.stopNow(t)
+		}
+	case obsHook:
+		if t := st.current(what.Task, what.Start); t != nil && t.Phase == phaseRunning {
+			st.emit(t, what.Kind, map[string]string{event.DetailMessage: what.Message})
 		}
 	case obsPreparing:
 		if t := st.current(what.Task, what.Start); t != nil && t.Phase == phaseStarting {

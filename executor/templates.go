@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"drover/eventlog/event"
@@ -203,7 +204,8 @@ func (b *taskBasis) addTemplates() error {
 }
 
 // watchTemplates looks after the templates of a task that runs: those that read files change with them. It ends with ctx.
-func (r *runner) watchTemplates(ctx context.Context, task string, start uint64, d driver.Running) {
+// begun says that the task has just been started.
+func (r *runner) watchTemplates(ctx context.Context, task string, start uint64, begun bool, d driver.Running) {
 	b, err := r.basis(task)
 	if err != nil {
 		return
@@ -211,6 +213,9 @@ func (r *runner) watchTemplates(ctx context.Context, task string, start uint64, 
 	var watched []*event.Template
 	for i := range b.task.Templates {
 		t := &b.task.Templates[i]
+		if first := begun && t.ChangeMode == "script" && t.ChangeScript.RunOnFirstRender; first && !r.runScript(ctx, task, start, t, d) {
+			return
+		}
 		// Most read no files. What one reads is known only once it is rendered; what it might read stands in its text.
 		if text, err := b.text(t); err == nil && !t.Once && strings.Contains(text, "file") {
 			watched = append(watched, t)
@@ -290,6 +295,7 @@ func (r *runner) applyTemplates(ctx context.Context, task string, start uint64, 
 	var splay time.Duration
 	restart := false
 	var signals []string
+	var scripts []*event.Template
 	for _, t := range changed {
 		splay = max(splay, t.Splay)
 		switch t.ChangeMode {
@@ -299,9 +305,11 @@ func (r *runner) applyTemplates(ctx context.Context, task string, start uint64, 
 			if !slices.Contains(signals, t.ChangeSignal) {
 				signals = append(signals, t.ChangeSignal)
 			}
+		case "script":
+			scripts = append(scripts, t)
 		}
 	}
-	if splay > 0 && (restart || len(signals) > 0) {
+	if splay > 0 && (restart || len(signals)+len(scripts) > 0) {
 		select {
 		case <-time.After(rand.N(splay)):
 		case <-ctx.Done():
@@ -319,5 +327,83 @@ func (r *runner) applyTemplates(ctx context.Context, task string, start uint64, 
 			return false
 		}
 	}
+	for _, t := range scripts {
+		if !r.runScript(ctx, task, start, t, d) {
+			return false
+		}
+	}
 	return true
+}
+
+// runScript runs a template's script beside the task; false if the task is not to go on. How it went stands in the task's
+// history.
+func (r *runner) runScript(ctx context.Context, name string, start uint64, t *event.Template, d driver.Running) bool {
+	script := t.ChangeScript
+	err := r.execScript(ctx, name, start, script, d)
+	switch {
+	case ctx.Err() != nil || errors.Is(err, driver.ErrEnded):
+		return false // there is no task any more whose template it is
+	case err == nil:
+		r.send(obsHook{Task: name, Start: start, Kind: event.TaskHookMessage, Message: fmt.Sprintf("Template %s: script %s ran", t.DestPath, script.Command)})
+		return true
+	}
+	failed := fmt.Sprintf("Template %s: script %s failed: %v", t.DestPath, script.Command, err)
+	if script.FailOnError {
+		r.send(obsTemplateFailed{Task: name, Start: start, Reason: failed})
+		return false
+	}
+	r.send(obsHook{Task: name, Start: start, Kind: event.TaskHookFailed, Message: failed})
+	return true
+}
+
+// execScript returns once the script has ended; nil if it ended well.
+func (r *runner) execScript(ctx context.Context, name string, start uint64, script *event.ChangeScript, d driver.Running) error {
+	execer, ok := driver.ExecerOf(d)
+	if !ok {
+		return errors.New("the task's driver cannot run programs beside it")
+	}
+	b, err := r.basis(name)
+	if err != nil {
+		return err
+	}
+	task, _, err := r.task(name, start)
+	if err != nil {
+		return err
+	}
+	said := new(head)
+	x := &driver.Exec{Command: []string{b.env.interpolate(script.Command)}, Stdin: strings.NewReader(""), Stdout: said, Stderr: said}
+	for _, arg := range script.Args {
+		x.Command = append(x.Command, b.env.interpolate(arg))
+	}
+	limited, cancel := context.WithTimeout(ctx, script.Timeout)
+	defer cancel()
+	code, err := execer.Exec(limited, task, x)
+	switch {
+	case ctx.Err() == nil && limited.Err() != nil:
+		return fmt.Errorf("it took longer than %v", script.Timeout)
+	case err != nil:
+		return err
+	case code != 0:
+		return fmt.Errorf("exit code %d: %s", code, said)
+	}
+	return nil
+}
+
+// head keeps the first bytes of what is written, enough to see what went wrong.
+type head struct {
+	mu   sync.Mutex
+	kept []byte
+}
+
+func (h *head) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.kept = append(h.kept, p[:min(len(p), scriptOutputBytesMax-len(h.kept))]...)
+	return len(p), nil
+}
+
+func (h *head) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return strings.ToValidUTF8(string(bytes.TrimSpace(h.kept)), "")
 }

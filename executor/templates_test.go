@@ -94,3 +94,103 @@ func TestTemplatesChange(t *testing.T) {
 		}
 	}
 }
+
+// A template that changes can have a program run beside its task; what became of that stands in the task's history.
+func TestTemplateScripts(t *testing.T) {
+	s := newFakeServer(t)
+	a, _ := startAgent(t, testConfig(t, s))
+	for name, c := range map[string]struct {
+		script event.ChangeScript
+		first  string // event of the first rendering, if it has one
+		want   string // event of the change
+		status event.ClientStatus
+	}{
+		"runs": {
+			event.ChangeScript{Command: "/bin/sh", Args: []string{"-c", "echo ${NOMAD_TASK_NAME} $(cat local/conf) >> local/ran"}, RunOnFirstRender: true},
+			"Template local/conf: script /bin/sh ran", "Template local/conf: script /bin/sh ran", event.ClientRunning,
+		},
+		"fails": {
+			event.ChangeScript{Command: "/bin/sh", Args: []string{"-c", "echo why; exit 3"}}, "",
+			"Template local/conf: script /bin/sh failed: exit code 3: why", event.ClientRunning,
+		},
+		"ends the task": {
+			event.ChangeScript{Command: "/bin/sh", Args: []string{"-c", "exit 4"}, FailOnError: true}, "",
+			"Template local/conf: script /bin/sh failed: exit code 4", event.ClientFailed,
+		},
+		"hangs": {
+			event.ChangeScript{Command: "/bin/sleep", Args: []string{"1000"}, Timeout: 10 * time.Millisecond}, "",
+			"Template local/conf: script /bin/sleep failed: it took longer than 10ms", event.ClientRunning,
+		},
+		"is missing": {
+			event.ChangeScript{Command: "no-such-program"}, "",
+			"Template local/conf: script no-such-program failed: find program", event.ClientRunning,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.script.Timeout == 0 {
+				c.script.Timeout = 20 * time.Second
+			}
+			job := shellJob(`exec sleep 1000`)
+			job.TaskGroups[0].Tasks[0].Templates = []event.Template{{
+				EmbeddedTmpl: `{{ file "../alloc/data/input" }}`, DestPath: "local/conf", ChangeMode: "script", ChangeScript: &c.script,
+			}}
+			first := shellTask("first", "echo one > $NOMAD_ALLOC_DIR/data/input")
+			first.Lifecycle = &event.TaskLifecycle{Hook: "prestart"}
+			job.TaskGroups[0].Tasks = append(job.TaskGroups[0].Tasks, first)
+			id := s.place(job)
+			last := func(want string) func() bool {
+				return func() bool {
+					m := s.tasks[id]["main"]
+					if m == nil || m.StartedAt == 0 {
+						return false
+					}
+					for _, e := range m.Events {
+						if strings.HasPrefix(e.Message(), want) {
+							return true
+						}
+					}
+					return false
+				}
+			}
+			s.until("start", last(c.first))
+			if err := os.WriteFile(filepath.Join(a.cfg.AllocDir, id.String(), "alloc/data/input"), []byte("two\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if name == "runs" {
+				ran := filepath.Join(a.cfg.AllocDir, id.String(), "main/local/ran")
+				for deadline := time.Now().Add(20 * time.Second); ; <-time.After(2 * time.Millisecond) {
+					if b, err := os.ReadFile(ran); err == nil && string(b) == "main one\nmain two\n" {
+						break
+					} else if time.Now().After(deadline) {
+						t.Fatalf("the script wrote %q, %v", b, err)
+					}
+				}
+			}
+			s.until("event of the script", last(c.want))
+			s.untilStatus(id, c.status)
+		})
+	}
+}
+
+// An agent that finds a task again goes on looking after its templates.
+func TestTemplatesChangeUnderAnotherAgent(t *testing.T) {
+	s := newFakeServer(t)
+	cfg := testConfig(t, s)
+	a, stop := startAgent(t, cfg)
+	job := shellJob(`cat local/conf; exec sleep 1000`)
+	job.TaskGroups[0].Tasks[0].Templates = []event.Template{{EmbeddedTmpl: `{{ file "../alloc/data/input" }}`, DestPath: "local/conf", ChangeMode: "restart"}}
+	first := shellTask("first", "echo one > $NOMAD_ALLOC_DIR/data/input")
+	first.Lifecycle = &event.TaskLifecycle{Hook: "prestart"}
+	job.TaskGroups[0].Tasks = append(job.TaskGroups[0].Tasks, first)
+	id := s.place(job)
+	s.untilStatus(id, event.ClientRunning)
+	s.until("main runs", func() bool { m := s.tasks[id]["main"]; return m != nil && m.State == event.TaskRunning })
+	stop()
+	startAgent(t, cfg)
+	if err := os.WriteFile(filepath.Join(a.cfg.AllocDir, id.String(), "alloc/data/input"), []byte("two\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.until("another start", func() bool {
+		return historyOf(s.tasks[id]["main"]) == "Received, Task Setup, Started, Restart Signaled, Terminated, Restarting, Started"
+	})
+}
