@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,13 +78,37 @@ func startAgent(t *testing.T, cfg Config) (a *Agent, stop func()) {
 			t.Fatal("the agent does not stop")
 		}
 	}
-	t.Cleanup(stop)
+	t.Cleanup(func() {
+		if !stopped {
+			endAll(t, a)
+		}
+		stop()
+	})
 	select {
 	case <-a.Ready():
 	case <-time.After(30 * time.Second):
 		t.Fatal("the agent does not get ready")
 	}
 	return a, stop
+}
+
+// endAll ends whatever the agent runs, so that no test leaves processes behind.
+func endAll(t *testing.T, a *Agent) {
+	a.mu.Lock()
+	runners := maps.Clone(a.runners)
+	a.mu.Unlock()
+	for _, r := range runners {
+		go r.send(obsDestroy{})
+	}
+	timeout := time.After(30 * time.Second)
+	for id, r := range runners {
+		select {
+		case <-r.gone:
+		case <-timeout:
+			t.Errorf("allocation %s does not end", id)
+			return
+		}
+	}
 }
 
 // shellJob is a job of one task that runs a script.
