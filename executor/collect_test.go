@@ -46,7 +46,7 @@ func runToEnd(t *testing.T, s *fakeServer, n int) (ids []event.ID) {
 func TestEndedAllocationsAreCounted(t *testing.T) {
 	s := newFakeServer(t)
 	cfg := testConfig(t, s)
-	cfg.Collection = Collection{AllocationsMax: 3, Interval: time.Hour}
+	cfg.Collection.AllocationsMax, cfg.Collection.Interval = 3, time.Hour
 	a, stop := startAgent(t, cfg)
 	live := s.place(shellJob("exec sleep 1000"))
 	s.untilStatus(live, event.ClientRunning)
