@@ -24,7 +24,8 @@ import (
 type Agent struct {
 	cfg     Config
 	log     *slog.Logger
-	node    *event.Node
+	node    atomic.Pointer[event.Node] // replaced as a whole when something changed, see changeNode
+	nodeMu  sync.Mutex                 // held to replace node
 	conn    Connection
 	lock    *os.File
 	env     *runnerEnv
@@ -124,15 +125,17 @@ func (a *Agent) prepare() error {
 		return err
 	}
 	all = append(all, a.cfg.Drivers...)
-	if a.node, err = fingerprint(context.Background(), &a.cfg, a.who.id, all); err != nil {
+	node, err := fingerprint(context.Background(), &a.cfg, a.who.id, all)
+	if err != nil {
 		return fmt.Errorf("describe this machine: %w", err)
 	}
+	a.node.Store(node)
 	for _, d := range all {
 		a.drivers[d.Name()] = driver.Hooked(d, a.cfg.Hooks.FailDriver)
 	}
 	a.host = newHostStats(a.cfg.AllocDir)
 	a.env = &runnerEnv{
-		cfg: &a.cfg, log: a.log, node: a.node, drivers: a.drivers, hostEnv: os.Environ(),
+		cfg: &a.cfg, log: a.log, node: &a.node, drivers: a.drivers, hostEnv: os.Environ(),
 		wait: a.waitEnded, report: a.report, destroyed: a.destroyed,
 	}
 	return a.load()
@@ -179,7 +182,7 @@ func (a *Agent) Ready() <-chan struct{} { return a.ready }
 func (a *Agent) Run(ctx context.Context) error {
 	a.restoreAll()
 	var work sync.WaitGroup
-	for _, f := range []func(context.Context){a.keepRegistered, a.followOrders, a.sendReports, a.collectEnded} {
+	for _, f := range []func(context.Context){a.keepRegistered, a.followOrders, a.sendReports, a.collectEnded, a.watchDrivers} {
 		work.Go(func() { f(ctx) })
 	}
 	<-ctx.Done()
@@ -271,7 +274,7 @@ func (a *Agent) keepRegistered(ctx context.Context) {
 func (a *Agent) register(ctx context.Context) bool {
 	back := backoff{}
 	for {
-		answer, err := a.conn.Register(ctx, &event.NodeRegistration{NodeCredentials: a.credentials(), Node: a.node})
+		answer, err := a.conn.Register(ctx, &event.NodeRegistration{NodeCredentials: a.credentials(), Node: a.node.Load()})
 		if err == nil {
 			a.heard(answer)
 			a.log.Info("node registered", "node", a.who.id, "index", answer.Index)

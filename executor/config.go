@@ -83,6 +83,9 @@ type Config struct {
 	ChrootEnv map[string]string
 	// Drivers are further drivers.
 	Drivers []driver.Driver
+	// DriverPeriod is how often a driver is looked at again; one that cannot be used is looked at six times as often. 0 is
+	// 30 s.
+	DriverPeriod time.Duration
 	// MaxKillTimeout caps the kill timeout of tasks; 0 is 30 s.
 	MaxKillTimeout time.Duration
 	// Artifacts bounds the download of one artifact; zero fields are the defaults of package artifact.
@@ -160,6 +163,9 @@ func (c Config) withDefaults() Config {
 	or(&c.NodePool, "default")
 	if c.MinDynamicPort == 0 && c.MaxDynamicPort == 0 {
 		c.MinDynamicPort, c.MaxDynamicPort = defaultMinDynamicPort, defaultMaxDynamicPort
+	}
+	if c.DriverPeriod == 0 {
+		c.DriverPeriod = defaultDriverPeriod
 	}
 	if c.MaxKillTimeout == 0 {
 		c.MaxKillTimeout = defaultMaxKillTimeout

@@ -111,12 +111,9 @@ func fingerprint(ctx context.Context, cfg *Config, id event.ID, drivers []driver
 	}
 	for _, d := range drivers {
 		info := d.Fingerprint(ctx)
-		if info.Detected {
-			maps.Copy(a, info.Attributes)
-		}
 		// The change of a time is no change of a node; a registration that says the same must be the same.
 		info.UpdateTime = 0
-		n.Drivers[d.Name()] = &info
+		setDriver(n, d.Name(), &info)
 	}
 	n.ComputedClass = computedClass(n)
 	return n, nil

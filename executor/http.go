@@ -97,7 +97,7 @@ func (a *Agent) find(r *http.Request) (*runner, error) {
 }
 
 func (a *Agent) serveHostStats(w http.ResponseWriter, r *http.Request) error {
-	usage, err := a.host.sample(r.Context(), a.node)
+	usage, err := a.host.sample(r.Context(), a.node.Load())
 	if err != nil {
 		return err
 	}
@@ -195,7 +195,8 @@ func (a *Agent) serveAllocStats(w http.ResponseWriter, r *http.Request) error {
 	if task != "" && group.LookupTask(task) == nil {
 		return badRequest("unknown task name %q", task)
 	}
-	coreMHz := float64(a.node.NodeResources.Cpu.CpuShares) / float64(max(a.node.NodeResources.Cpu.TotalCpuCores, 1))
+	cpu := a.node.Load().NodeResources.Cpu
+	coreMHz := float64(cpu.CpuShares) / float64(max(cpu.TotalCpuCores, 1))
 	usage := AllocUsage{Tasks: map[string]*TaskUsage{}, Timestamp: time.Now().UnixNano()}
 	usage.ResourceUsage.DeviceStats = []any{}
 	live := map[driver.Running]bool{}

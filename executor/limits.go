@@ -10,6 +10,11 @@ const (
 	// defaultMaxKillTimeout keeps one job from blocking a drain for long.
 	defaultMaxKillTimeout = 30 * time.Second
 
+	// defaultDriverPeriod is between two looks at a driver, the field's value. What was away is looked for in a part of it:
+	// somebody who has just started a daemon waits for it.
+	defaultDriverPeriod = 30 * time.Second
+	driverPeriodParts   = 6
+
 	// urgentWindow gathers changes of client status into one report. It must be short, a deployment waits for it, but
 	// tasks of one group start within a few ms of each other.
 	urgentWindow = 2 * time.Millisecond

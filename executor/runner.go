@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"drover/eventlog/event"
@@ -74,7 +75,7 @@ type allocView struct {
 type runnerEnv struct {
 	cfg     *Config
 	log     *slog.Logger
-	node    *event.Node
+	node    *atomic.Pointer[event.Node]
 	drivers map[string]driver.Driver
 	hostEnv []string
 	// wait returns when the allocations of this node with these IDs have ended, or are not known.
@@ -518,7 +519,7 @@ func (r *runner) basis(name string) (*taskBasis, error) {
 		hostEnv = nil
 	}
 	b.env = buildTaskEnv(envInput{
-		node: r.env.node, region: r.env.cfg.Region, order: &b.order, job: b.job, group: group, task: b.task,
+		node: r.env.node.Load(), region: r.env.cfg.Region, order: &b.order, job: b.job, group: group, task: b.task,
 		dirs: b.dirs.seenIn(fs), hostEnv: hostEnv, deny: r.env.cfg.EnvDenylist,
 	})
 	return b, nil
@@ -560,9 +561,9 @@ func (r *runner) task(name string, start uint64) (*driver.Task, driver.Driver, e
 	ready.LogsDisabled = t.LogConfig.Disabled
 	ready.CPUMHz, ready.MemoryMB, ready.MemoryMaxMB = int64(t.Resources.CPU), int64(t.Resources.MemoryMB), int64(t.Resources.MemoryMaxMB)
 	for _, p := range b.order.Ports {
-		ready.Ports = append(ready.Ports, driver.Port{Label: p.Label, HostIP: addressOf(r.env.node, p.HostNetwork), Host: p.Value, To: p.To})
+		ready.Ports = append(ready.Ports, driver.Port{Label: p.Label, HostIP: addressOf(r.env.node.Load(), p.HostNetwork), Host: p.Value, To: p.To})
 	}
-	ready.NodeMHz = r.env.node.NodeResources.Cpu.CpuShares
+	ready.NodeMHz = r.env.node.Load().NodeResources.Cpu.CpuShares
 	if ready.User != "" {
 		if err := giveTo(ready.User, b.dirs.secrets); err != nil {
 			return nil, nil, driver.Unrecoverable{Err: err}
