@@ -65,7 +65,9 @@ func TestDriversAreLookedAtAgain(t *testing.T) {
 	is(driver.Healthy(time.Now(), map[string]string{"driver.mock_driver": "1"}))
 	s.until("an attribute that went", func() bool { _, ok := s.node.Attributes["driver.mock_driver.version"]; return known().Healthy && !ok })
 	is(event.DriverInfo{Detected: true, HealthDescription: "the daemon is ill"})
-	s.until("a driver that is ill", func() bool { return known().Detected && !known().Healthy && known().HealthDescription == "the daemon is ill" })
+	s.until("a driver that is ill", func() bool {
+		return known().Detected && !known().Healthy && known().HealthDescription == "the daemon is ill"
+	})
 	is(driver.Undetected(time.Now(), "no daemon"))
 	s.until("a driver that went", func() bool { _, ok := s.node.Attributes["driver.mock_driver"]; return !known().Detected && !ok })
 }

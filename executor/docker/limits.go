@@ -21,6 +21,11 @@ const (
 	// reconnectMin and reconnectMax are the pauses between attempts to reach a daemon that went away.
 	reconnectMin = 100 * time.Millisecond
 	reconnectMax = 5 * time.Second
+	// execPauseMin and execPauseMax are between two questions whether a program beside a task has ended.
+	execPauseMin = 5 * time.Millisecond
+	execPauseMax = 200 * time.Millisecond
+	// resizeRetries is how often a terminal is given its size while its program begins, in growing pauses: half a second.
+	resizeRetries = 14
 	// nameRetries is how often a container's name is tried again after an older start of the task was removed.
 	nameRetries = 5
 	// logFilesKept and logBytesKept bound the daemon's own copy of the output: enough to bridge an agent's restart.

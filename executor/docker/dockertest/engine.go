@@ -246,7 +246,7 @@ func Busybox() ([]byte, error) {
 	put(&tar.Header{Typeflag: tar.TypeReg, Name: "bin/busybox", Mode: 0o755}, program)
 	put(&tar.Header{Typeflag: tar.TypeReg, Name: "etc/passwd", Mode: 0o644}, []byte("root:x:0:0::/:/bin/sh\nweb:x:1000:1000::/:/bin/sh\n"))
 	for _, applet := range []string{
-		"sh", "sleep", "cat", "printf", "env", "id", "ls", "dd", "tail", "hostname", "head", "tr", "grep", "nc", "httpd", "true",
+		"sh", "sleep", "cat", "printf", "env", "id", "ls", "dd", "tail", "hostname", "head", "tr", "grep", "httpd", "stty", "true",
 	} {
 		put(&tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + applet, Linkname: "busybox"}, nil)
 	}
