@@ -11,15 +11,12 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	"drover/eventlog/event"
 	"drover/executor/driver"
-	"drover/executor/shim/proctree"
 	"drover/executor/shim/wire"
 	"drover/executor/shimtask"
 )
@@ -98,7 +95,7 @@ func (d *Driver) spec(t *driver.Task) (wire.Spec, error) {
 	}
 	slices.Sort(spec.Env)
 	if t.User != "" {
-		if err := setUser(&spec, t.User); err != nil {
+		if err := shimtask.RunAs(&spec, t.User); err != nil {
 			return wire.Spec{}, driver.Unrecoverable{Err: err}
 		}
 	}
@@ -150,32 +147,6 @@ func lookupOwn(t *driver.Task, command string) (string, error) {
 	return "", nil
 }
 
-// setUser makes the task run as a user of the machine, with all its groups.
-func setUser(spec *wire.Spec, name string) error {
-	u, err := user.Lookup(name)
-	if err != nil {
-		byNumber, numberErr := user.LookupId(name)
-		if numberErr != nil {
-			return fmt.Errorf("find user %q: %w", name, err) // a name that is unknown, not a number that is malformed
-		}
-		u = byNumber
-	}
-	number := func(s string) uint32 { n, _ := strconv.ParseUint(s, 10, 32); return uint32(n) }
-	spec.UID, spec.GID = number(u.Uid), number(u.Gid)
-	if int(spec.UID) == os.Getuid() {
-		return nil // no privilege is needed to stay who one is
-	}
-	spec.SetUser = true
-	groups, err := u.GroupIds()
-	if err != nil {
-		return fmt.Errorf("find groups of user %q: %w", name, err)
-	}
-	for _, g := range groups {
-		spec.Groups = append(spec.Groups, number(g))
-	}
-	return nil
-}
-
 // Recover implements driver.Driver.
 func (d *Driver) Recover(_ context.Context, t *driver.Task, _ []byte) (driver.Running, error) {
 	task, err := shimtask.Recover(t)
@@ -186,27 +157,3 @@ func (d *Driver) Recover(_ context.Context, t *driver.Task, _ []byte) (driver.Ru
 }
 
 type running struct{ *shimtask.Task }
-
-// tick is the unit of processor time in /proc, fixed in the kernel's interface.
-const tick = time.Second / 100
-
-// Usage implements driver.Running: the task's first process and all below it.
-func (r *running) Usage(context.Context) (driver.Usage, error) {
-	usage := driver.Usage{Time: time.Now()}
-	task := r.Process.Task()
-	all := proctree.All()
-	for _, s := range all {
-		if s.PID != task.PID || s.Start != task.Start {
-			continue
-		}
-		for _, s := range append(proctree.Descendants(all, s.PID), s) {
-			usage.PIDs = append(usage.PIDs, s.PID)
-			usage.RSSBytes += uint64(max(s.RSSPages, 0)) * uint64(os.Getpagesize())
-			usage.UserTime += time.Duration(s.UserTick+s.WaitedUserTick) * tick
-			usage.SysTime += time.Duration(s.SysTick+s.WaitedSysTick) * tick
-		}
-		slices.Sort(usage.PIDs)
-		return usage, nil
-	}
-	return usage, driver.ErrEnded
-}

@@ -1,6 +1,7 @@
 // Package shimtask is a start of a task under a shim as the contract of drivers wants it.
 //
-// Its promise: what drivers whose tasks run under a shim have in common is here once; they add what they know of usage.
+// Its promise: what drivers whose tasks run under a shim have in common is here once; those who know more of usage than
+// the process table does tell it themselves.
 package shimtask
 
 import (
@@ -16,7 +17,7 @@ import (
 	"drover/executor/shim/wire"
 )
 
-// Task is one start. It is a driver.Running but for its Usage.
+// Task is one start. It implements driver.Running.
 type Task struct {
 	Process *shim.Process
 	dir     string
