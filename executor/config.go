@@ -15,6 +15,7 @@ import (
 	"drover/eventlog/event"
 	"drover/executor/artifact"
 	"drover/executor/driver"
+	"drover/executor/qemu"
 )
 
 // Config says what a node agent is and where it keeps things.
@@ -81,6 +82,8 @@ type Config struct {
 	// ChrootEnv maps directories of the machine to where tasks of the drivers exec and java see them; nil is a list of the
 	// usual ones, each at its own path.
 	ChrootEnv map[string]string
+	// Qemu is what the qemu driver may do.
+	Qemu qemu.Config
 	// Drivers are further drivers.
 	Drivers []driver.Driver
 	// DriverPeriod is how often a driver is looked at again; one that cannot be used is looked at six times as often. 0 is

@@ -10,6 +10,7 @@ import (
 	"drover/executor/driver"
 	"drover/executor/oci"
 	"drover/executor/oci/image"
+	"drover/executor/qemu"
 	"drover/executor/rawexec"
 	"drover/executor/shim"
 )
@@ -39,6 +40,6 @@ func builtinDrivers(cfg *Config) ([]driver.Driver, error) {
 		Runtime:   container.Runtime{Shim: shimPath, Maker: makerPath},
 		ChrootEnv: cfg.ChrootEnv,
 	}
-	return append(all, &chrootexec.Exec{Config: isolated}, &chrootexec.Java{Config: isolated},
+	return append(all, &chrootexec.Exec{Config: isolated}, &chrootexec.Java{Config: isolated}, &qemu.Driver{Config: cfg.Qemu, Shim: shimPath},
 		&oci.Driver{Runtime: isolated.Runtime, Images: image.OpenStore(filepath.Join(cfg.StateDir, "images"))}), nil
 }

@@ -266,7 +266,9 @@ func (m *moderniser) publish(task tree, label string) {
 		return
 	}
 	config, _ := task["Config"].(map[string]any)
-	if mode, ok := config["network_mode"]; config == nil || ok && mode != "bridge" && mode != "default" {
+	// A network that the operator made publishes ports as the usual one does; in these there is nothing to publish to.
+	mode, _ := config["network_mode"].(string)
+	if config == nil || mode == "host" || mode == "none" || strings.HasPrefix(mode, "container:") {
 		return
 	}
 	switch list := config["ports"].(type) {

@@ -79,6 +79,9 @@ var versionText = regexp.MustCompile(`version (\d[\d.]*\d)`)
 
 // Fingerprint implements driver.Driver.
 func (d *Driver) Fingerprint(ctx context.Context) event.DriverInfo {
+	if d.Shim == "" {
+		return driver.Undetected(time.Now(), "Driver needs the task shim, which this build does not carry")
+	}
 	path, err := exec.LookPath(emulatorDefault)
 	if err != nil {
 		return driver.Undetected(time.Now(), "No QEMU is installed: "+err.Error())

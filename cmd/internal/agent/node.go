@@ -10,6 +10,7 @@ import (
 	"drover/executor/artifact"
 	"drover/executor/docker"
 	"drover/executor/driver"
+	"drover/executor/qemu"
 )
 
 // openNode makes the node agent; nothing runs yet. servers is where it finds the
@@ -42,6 +43,7 @@ func openNode(cfg agentconfig.Config, version string, logger *slog.Logger, serve
 			InodePercentMax: c.Collection.InodePercent, AllocationsMax: c.Collection.AllocationsMax,
 		},
 		Artifacts: artifact.Limits(c.Artifacts),
+		Qemu:      qemu.Config{ImagePaths: cfg.Qemu.ImagePaths, ArgsAllowed: cfg.Qemu.ArgsAllowed, EmulatorsAllowed: cfg.Qemu.EmulatorsAllowed},
 		Drivers:   []driver.Driver{containers},
 		Logger:    named(logger, "client"),
 	})

@@ -336,7 +336,7 @@ func plugin(t tree, name string, schema []entry) (tree, error) {
 }
 
 // drivers are the task drivers whose settings this version knows.
-var drivers = map[string][]entry{"docker": dockerSchema, "raw_exec": rawExecSchema}
+var drivers = map[string][]entry{"docker": dockerSchema, "qemu": qemuSchema, "raw_exec": rawExecSchema}
 
 // driver takes over the settings of the task drivers. The old options still
 // switch things on.
@@ -361,6 +361,8 @@ func (b *builder) driver(cfg *Config) error {
 		return false
 	}
 	cfg.RawExecEnabled = settings["raw_exec"].on("enabled") || option("driver.raw_exec.enable")
+	q := settings["qemu"]
+	cfg.Qemu = Qemu{ImagePaths: q.list("image_paths"), ArgsAllowed: q.list("args_allowlist"), EmulatorsAllowed: q.list("emulators_allowlist")}
 	d := settings["docker"]
 	// off reports whether a switch that is on by itself was switched off.
 	off := func(path ...string) bool {

@@ -38,6 +38,7 @@ type Config struct {
 
 	RawExecEnabled bool // offer the raw_exec task driver
 	Docker         Docker
+	Qemu           Qemu
 
 	// Version is that of this program. Load leaves it empty; the agent command
 	// fills it in.
@@ -62,6 +63,13 @@ type Docker struct {
 	KeepImages           bool
 	ImageDelay           time.Duration // 0 is the driver's own
 	NoLogs               bool
+}
+
+// Qemu is what the qemu task driver may do. It is offered where the emulator is.
+type Qemu struct {
+	ImagePaths       []string // directories with images for everybody
+	ArgsAllowed      []string // of the emulator; none is all
+	EmulatorsAllowed []string // none is all
 }
 
 // Ports are the TCP ports the agent listens on, and gossip's UDP port.

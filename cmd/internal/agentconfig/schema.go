@@ -196,6 +196,9 @@ var dockerSchema = join(
 	known(boolean, "windows_allow_insecure_container_admin", "disable_container_exec"),
 )
 
+// qemuSchema is the config of the qemu driver.
+var qemuSchema = acting(list, "image_paths", "args_allowlist", "emulators_allowlist")
+
 // rawExecSchema is the config of the raw_exec driver.
 var rawExecSchema = join(acting(boolean, "enabled"), known(boolean, "no_cgroups"), known(list, "denied_host_uids", "denied_host_gids", "denied_envvars"))
 

@@ -216,11 +216,13 @@ func (e *Engine) Remove() error {
 			e.API.ContainerRemove(context.Background(), c.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
 		}
 	}
+	// A bridge of the machine would outlive the daemon that made it.
+	_, pruneErr := e.API.NetworkPrune(context.Background(), client.NetworkPruneOptions{})
 	e.Stop()
 	e.API.Close()
 	err := removeDir(e.dir)
 	e.lock.Close()
-	return err
+	return errors.Join(pruneErr, err)
 }
 
 // Busybox is the root file system of the image.
