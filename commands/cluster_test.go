@@ -362,6 +362,12 @@ func (c *cluster) line(r *event.Record) string {
 			return fmt.Sprintf("%s version %d, forgotten", e.JobID, e.Version)
 		}
 		return fmt.Sprintf("%s version %d", e.JobID, e.Version)
+	case *event.JobScaled:
+		text := e.JobID + "." + e.Group
+		if e.Count != nil {
+			text += fmt.Sprintf(" from %d to %d", e.PreviousCount, *e.Count)
+		}
+		return fmt.Sprintf("%s, error %v: %q", text, e.Error, e.Message)
 	case *event.EvaluationCreated:
 		v := &e.Evaluation
 		text := fmt.Sprintf("%s of %s: %v, %v, %s, priority %d", c.evalName(v.ID), v.JobID, v.TriggeredBy, v.Status, v.Type, v.Priority)

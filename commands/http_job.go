@@ -18,6 +18,7 @@ func (h *HTTP) Register(rt *rest.Router) {
 	rt.Handle(http.MethodDelete, "/v1/job/{id...}", h.write(h.stopJob))
 	rt.Handle("PUT POST", "/v1/job/{id...}/evaluate", h.write(h.evaluateJob))
 	rt.Handle("PUT POST", "/v1/job/{id...}/plan", h.write(h.planJob))
+	rt.Handle("PUT POST", "/v1/job/{id...}/scale", h.write(h.scaleJob))
 	rt.Handle("PUT POST", "/v1/job/{id...}/revert", h.write(h.revertJob))
 	rt.Handle("PUT POST", "/v1/validate/job", h.validateJob)
 	rt.Handle("PUT POST", "/v1/jobs/parse", h.parseJob)
@@ -152,6 +153,10 @@ func (h *HTTP) answerRegistered(w http.ResponseWriter, r *http.Request, result R
 			answer.EvalID, answer.EvalCreateIndex = e.Evaluation.ID, record.Index
 			if answer.JobModifyIndex == 0 {
 				answer.JobModifyIndex = e.Evaluation.JobModifyIndex
+			}
+		case *event.JobScaled:
+			if job := result.State.Job(event.JobKey{Namespace: e.Namespace, ID: e.JobID}); job != nil && answer.JobModifyIndex == 0 {
+				answer.JobModifyIndex = job.JobModifyIndex
 			}
 		}
 	}

@@ -29,6 +29,7 @@ func TestDecideKeepsThePromises(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"submit":   g.submit,
 			"stop":     g.stop,
+			"scale":    g.scale,
 			"plan":     g.plan,
 			"plan2":    g.plan,
 			"plan3":    g.plan,
@@ -77,12 +78,27 @@ func (g *generator) submit(t *rapid.T) {
 	if job.ID == "db" {
 		job.Type = event.JobTypeBatch
 	}
+	if rapid.IntRange(0, 2).Draw(t, "scaled") == 0 {
+		job.TaskGroups[0].Scaling = &event.ScalingPolicy{Min: 1, Max: 4, Enabled: true}
+	}
 	job.AllAtOnce = rapid.IntRange(0, 4).Draw(t, "all at once") == 0
 	g.must(&Command{Body: submission(job)})
 }
 
 func (g *generator) stop(t *rapid.T) {
 	g.must(&Command{Body: StopJob{Key: event.JobKey{Namespace: "default", ID: jobWord(t)}, Purge: rapid.Bool().Draw(t, "purge")}})
+}
+
+func (g *generator) scale(t *rapid.T) {
+	scale := ScaleJob{
+		Key: event.JobKey{Namespace: "default", ID: jobWord(t)}, Group: rapid.SampledFrom([]string{"g", "h"}).Draw(t, "group"),
+		Error: rapid.IntRange(0, 4).Draw(t, "error") == 0, Meta: map[string]any{"by": "test"},
+	}
+	if rapid.Bool().Draw(t, "counts") {
+		count := int64(rapid.IntRange(-1, 5).Draw(t, "count"))
+		scale.Count = &count
+	}
+	g.must(&Command{Body: scale})
 }
 
 func (g *generator) anyEval(t *rapid.T) *event.Evaluation {

@@ -133,6 +133,13 @@ func (c *cluster) parse(d *datadriven.TestData) (*Command, error) {
 		cmd.Body = parseSubmit(name, a, d.Input)
 	case "stop":
 		cmd.Body = StopJob{Key: key, Purge: a.has("purge"), EvalPriority: a.number("priority", 0)}
+	case "scale":
+		scale := ScaleJob{Key: key, Group: a.word("group", "g"), Message: a.word("message", ""), Error: a.has("error"), JobModifyIndex: uint64(a.number("check-index", 0))}
+		if a.has("to") {
+			count := int64(a.number("to", 0))
+			scale.Count = &count
+		}
+		cmd.Body = scale
 	case "evaluate":
 		cmd.Body = EvaluateJob{Key: key}
 	case "register":
@@ -261,6 +268,9 @@ func parseSubmit(name string, a args, input string) SubmitJob {
 	job.Type = a.word("type", event.JobTypeService)
 	job.Priority = a.number("priority", 50)
 	job.AllAtOnce = a.has("all-at-once")
+	if a.has("max") {
+		job.TaskGroups[0].Scaling = &event.ScalingPolicy{Min: int64(a.number("min", 0)), Max: int64(a.number("max", 0)), Enabled: true}
+	}
 	s := submission(job)
 	s.EnforceIndex, s.JobModifyIndex = a.has("check-index"), uint64(a.number("check-index", 0))
 	s.EvalPriority, s.PreserveCounts = a.number("eval-priority", 0), a.has("preserve-counts")

@@ -292,6 +292,7 @@ func (s *State) removeEvaluation(r *event.Record, e *event.Evaluation) {
 func (s *State) removeJob(r *event.Record, j *Job) {
 	s.jobs.remove(j.Key)
 	s.system.remove(j.Key)
+	s.forgetScaled(j)
 	s.forgetDead(j)
 	s.indexes[TableJobs] = r.Index
 	s.noteVersions(j.Key, j.blobs(), nil)

@@ -149,6 +149,7 @@ func (s *State) noteJob(j *Job) {
 			s.system.put(j.Key, struct{}{})
 		}
 	}
+	s.noteScaled(j)
 	since := uint64(0)
 	if j.Status() == "dead" {
 		since = j.ModifyIndex

@@ -82,6 +82,8 @@ func (s *State) apply(r *event.Record) {
 		s.jobSubmitted(r, e)
 	case *event.JobStopped:
 		s.jobStopped(r, e)
+	case *event.JobScaled:
+		s.jobScaled(r, e)
 	case *event.EvaluationCreated:
 		s.evaluationCreated(r, e)
 	case *event.EvaluationUnblocked:
@@ -201,6 +203,7 @@ func (s *State) jobSubmitted(r *event.Record, e *event.JobSubmitted) {
 	j.SpecHash, j.Source = e.Spec, e.Source
 	j.Version, j.SubmitTime, j.Stopped = e.Version, e.SubmitTime, false
 	j.ModifyIndex, j.JobModifyIndex, j.ChangeIndex = r.Index, r.Index, r.Index
+	j.keepScaling()
 	summary := j.summary(s.owner)
 	for _, g := range j.Spec.Job.TaskGroups {
 		if _, ok := summary[g.Name]; !ok {

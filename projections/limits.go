@@ -7,6 +7,10 @@ const (
 	// back to; the field's tools keep as many.
 	jobVersionsKept = 6
 
+	// scalingEventsKept is how many scaling events of a group can be looked at; the
+	// field's tools show as many.
+	scalingEventsKept = 20
+
 	// nodeEventsKept is how many lines of a node's own history stand in the
 	// state; the log has all of them.
 	nodeEventsKept = 10

@@ -16,6 +16,8 @@ type Spec struct {
 	Hash event.Hash
 	Job  *event.Job
 	asks map[string]*Ask // by group
+
+	scaled bool // a group has a scaling policy
 }
 
 func newSpec(hash event.Hash, job *event.Job) *Spec {
@@ -23,6 +25,7 @@ func newSpec(hash event.Hash, job *event.Job) *Spec {
 	for _, g := range job.TaskGroups {
 		ask := GroupAsk(g)
 		s.asks[g.Name] = &ask
+		s.scaled = s.scaled || g.Scaling != nil
 	}
 	return s
 }
@@ -53,9 +56,16 @@ type Job struct {
 	ChangeIndex uint64 `cbor:"16,keyasint,omitempty"`
 	ModifyTime  int64  `cbor:"17,keyasint,omitempty"` // Unix nanoseconds, of the record at ModifyIndex
 
+	// Scaling is what was asked and said about each group's count, newest first, at
+	// most scalingEventsKept; groups that the job has no more are not in it.
+	Scaling      map[string][]ScalingEvent `cbor:"18,keyasint,omitempty"`
+	ScalingIndex uint64                    `cbor:"19,keyasint,omitempty"` // last change of Scaling
+
 	Spec *Spec `cbor:"-"`
 
 	deadSince uint64 // its place among the dead jobs; 0 = it is not dead
+
+	listedScaled bool // it stands among the jobs with scaling policies
 
 	owner      *owner // the draft that may change this row in place
 	ownSummary *owner // likewise for Summary

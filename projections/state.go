@@ -10,7 +10,7 @@ import (
 
 // FoldVersion names the meaning of the fold. Checksums of states and checkpoints
 // are compared within one fold version only.
-const FoldVersion = 1
+const FoldVersion = 2
 
 // Cluster is the identity of the cluster, from its first record.
 type Cluster struct {
@@ -29,6 +29,7 @@ const (
 	TableEvaluations
 	TableAllocations
 	TableNodes
+	TableScalingPolicies
 	tableCount
 )
 
@@ -63,6 +64,7 @@ type State struct {
 	blocked          table[event.JobKey, *event.Evaluation]
 	commandAge       table[agedCommand, event.ID]
 	system           table[event.JobKey, struct{}] // jobs of that type that are not stopped
+	scaled           table[event.JobKey, struct{}] // jobs with scaling policies that are not stopped
 	fleet            vector[FleetRow]
 	freeSlots        []uint32 // of the fleet; shared among states, never changed
 	classes          feasibilityClasses
@@ -164,6 +166,7 @@ func New() *State {
 		blocked:          newTable[event.JobKey, *event.Evaluation](event.JobKey.Compare),
 		commandAge:       newTable[agedCommand, event.ID](compareAged),
 		system:           newTable[event.JobKey, struct{}](event.JobKey.Compare),
+		scaled:           newTable[event.JobKey, struct{}](event.JobKey.Compare),
 		ended:            newEndings(),
 		classes:          feasibilityClasses{numbers: newTable[string, feasibilityClass](cmp.Compare[string])},
 	}
@@ -186,6 +189,7 @@ func (s *State) clone() *State {
 	c.blocked = s.blocked.copy()
 	c.commandAge = s.commandAge.copy()
 	c.system = s.system.copy()
+	c.scaled = s.scaled.copy()
 	c.ended = s.ended.copy()
 	c.classes.numbers = s.classes.numbers.copy()
 	c.owner, c.touched = new(owner), nil
@@ -241,6 +245,14 @@ func (s *State) SystemJobs() iter.Seq[*Job] {
 
 // SystemJobCount is how many SystemJobs visits.
 func (s *State) SystemJobCount() int { return s.system.len() }
+
+// ScaledJobs visits the jobs that have scaling policies and are not stopped, by
+// namespace and ID.
+func (s *State) ScaledJobs() iter.Seq[*Job] {
+	return func(yield func(*Job) bool) {
+		s.scaled.tree.Scan(func(r row[event.JobKey, struct{}]) bool { return yield(s.Job(r.key)) })
+	}
+}
 
 // Evaluation looks up an evaluation; nil when there is none.
 func (s *State) Evaluation(id event.ID) *event.Evaluation {

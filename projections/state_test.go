@@ -173,6 +173,7 @@ func life(t testing.TB) *story {
 	s.tell(&event.NodeStatusChanged{NodeID: named("n2"), Status: event.NodeDown, Description: "heartbeat missed"}, s.newEval("db"))
 	s.tell(&event.NodeEligibilitySet{NodeID: named("n2"), Ineligible: true})
 	s.submit("web", 4, 600)
+	s.tell(&event.JobScaled{Namespace: "default", JobID: "web", Group: "g", PreviousCount: 4, Message: "as it is"})
 	blocked := s.newEval("web")
 	blocked.Evaluation.Status = event.EvalBlocked
 	s.tell(blocked)

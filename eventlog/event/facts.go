@@ -18,6 +18,7 @@ const (
 
 	KindJobSubmitted Kind = 16
 	KindJobStopped   Kind = 17
+	KindJobScaled    Kind = 18
 
 	KindEvaluationCreated   Kind = 32
 	KindEvaluationUnblocked Kind = 33
@@ -46,6 +47,7 @@ var kinds = map[Kind]struct {
 	KindSchedulerConfigured: {"SchedulerConfigured", func() Event { return new(SchedulerConfigured) }},
 	KindJobSubmitted:        {"JobSubmitted", func() Event { return new(JobSubmitted) }},
 	KindJobStopped:          {"JobStopped", func() Event { return new(JobStopped) }},
+	KindJobScaled:           {"JobScaled", func() Event { return new(JobScaled) }},
 	KindEvaluationCreated:   {"EvaluationCreated", func() Event { return new(EvaluationCreated) }},
 	KindEvaluationUnblocked: {"EvaluationUnblocked", func() Event { return new(EvaluationUnblocked) }},
 	KindEvaluationEnded:     {"EvaluationEnded", func() Event { return new(EvaluationEnded) }},
@@ -157,6 +159,21 @@ type JobStopped struct {
 	Version    uint64 `cbor:"3,keyasint,omitempty"`
 	SubmitTime int64  `cbor:"4,keyasint,omitempty"` // Unix nanoseconds
 	Purge      bool   `cbor:"5,keyasint,omitempty"`
+}
+
+// JobScaled notes what a person or an autoscaler asked for, or said, about the count
+// of one of a job's groups. The count itself is in the spec that was submitted by the
+// same command.
+type JobScaled struct {
+	Namespace     string         `cbor:"1,keyasint"`
+	JobID         string         `cbor:"2,keyasint"`
+	Group         string         `cbor:"3,keyasint"`
+	Count         *int64         `cbor:"4,keyasint,omitempty"` // asked for; nil = only something was said
+	PreviousCount int64          `cbor:"5,keyasint,omitempty"`
+	Message       string         `cbor:"6,keyasint,omitempty"`
+	Error         bool           `cbor:"7,keyasint,omitempty"` // what was said is about a failure
+	Meta          map[string]any `cbor:"8,keyasint,omitempty"` // the caller's own
+	EvalID        ID             `cbor:"9,keyasint,omitzero"`  // that deals with the count
 }
 
 // EvaluationCreated asks the scheduler to look at a job. The evaluation's
@@ -299,6 +316,7 @@ func (*CheckpointTaken) Kind() Kind     { return KindCheckpointTaken }
 func (*SchedulerConfigured) Kind() Kind { return KindSchedulerConfigured }
 func (*JobSubmitted) Kind() Kind        { return KindJobSubmitted }
 func (*JobStopped) Kind() Kind          { return KindJobStopped }
+func (*JobScaled) Kind() Kind           { return KindJobScaled }
 func (*EvaluationCreated) Kind() Kind   { return KindEvaluationCreated }
 func (*EvaluationUnblocked) Kind() Kind { return KindEvaluationUnblocked }
 func (*EvaluationEnded) Kind() Kind     { return KindEvaluationEnded }

@@ -43,6 +43,7 @@ const (
 	evaluationsTable
 	allocationsTable
 	nodesTable
+	scalingPoliciesTable
 	tableSorts
 
 	// Single objects.
@@ -296,6 +297,8 @@ func (t *touching) record(r *event.Record) (known bool) {
 	case *event.JobStopped:
 		t.job(event.JobKey{Namespace: e.Namespace, ID: e.JobID})
 		t.bell.touch(matter{sort: jobEvents})
+	case *event.JobScaled:
+		t.job(event.JobKey{Namespace: e.Namespace, ID: e.JobID})
 	case *event.EvaluationCreated:
 		t.evaluation(&e.Evaluation)
 	case *event.EvaluationUnblocked:

@@ -43,13 +43,17 @@ func newHistory(t testing.TB, rt *rapid.T) *history {
 func (h *history) step() {
 	name := rapid.SampledFrom(historyJobs).Draw(h.rt, "job")
 	node := rapid.SampledFrom(historyNodes).Draw(h.rt, "node")
-	steps := []string{"submit", "plan", "plan", "plan", "report", "report", "report", "report", "stop", "evaluate", "end", "unblock", "node", "collect", "collect", "other"}
+	steps := []string{"submit", "plan", "plan", "plan", "report", "report", "report", "report", "stop", "evaluate", "scale", "end", "unblock", "node", "collect", "collect", "other"}
 	var commands [][]event.Event
 	switch rapid.SampledFrom(steps).Draw(h.rt, "step") {
 	case "submit":
 		commands = append(commands, h.submit(name))
 	case "stop":
 		commands = append(commands, h.stop(name))
+	case "scale":
+		if h.c.state.Job(h.key(name)) != nil {
+			commands = append(commands, []event.Event{&event.JobScaled{Namespace: "default", JobID: name, Group: "g", Message: "as it is"}})
+		}
 	case "plan":
 		// Two commands in one commit, as they come when they queue up.
 		create, eval := h.evaluate(name, event.EvalPending)
@@ -104,6 +108,9 @@ func (h *history) submit(name string) []event.Event {
 		version = j.Version + 1
 	}
 	job.Priority = 30 + int(version)
+	if rapid.Bool().Draw(h.rt, "scaled") {
+		job.TaskGroups[0].Scaling = &event.ScalingPolicy{Max: 9}
+	}
 	spec, hash := h.c.blob(job)
 	create, _ := h.evaluate(name, event.EvalPending)
 	return append([]event.Event{spec, &event.JobSubmitted{Namespace: "default", JobID: name, Version: version, Spec: hash}}, create...)
@@ -270,9 +277,9 @@ func questions(s *projections.State) map[string]*ask {
 }
 
 var viewsOf = map[string]map[string]view{
-	"": {"jobs": jobsView, "allocations": allocationsView, "evaluations": evaluationsView, "count": evaluationsCountView, "nodes": nodesView},
+	"": {"jobs": jobsView, "allocations": allocationsView, "evaluations": evaluationsView, "count": evaluationsCountView, "nodes": nodesView, "scaling policies": scalingPoliciesView},
 	"job": {
-		"job": jobView, "summary": jobSummaryView, "versions": jobVersionsView, "submission": jobSubmissionView,
+		"job": jobView, "summary": jobSummaryView, "versions": jobVersionsView, "submission": jobSubmissionView, "scale": jobScaleView,
 		"allocations of job": jobAllocationsView, "evaluations of job": jobEvaluationsView,
 	},
 	"node":       {"node": nodeView, "allocations on node": nodeAllocationsView},

@@ -127,7 +127,7 @@ func TestBadQuestionsAreRefused(t *testing.T) {
 		{"/v1/jobs/", 404, ""},
 		{"/v1/nonsense", 404, ""},
 		{"/v1/acl/policies", 501, "GET /v1/acl/policies"},
-		{"/v1/job/web/scale", 501, "/scale"},
+		{"/v1/job/web/services", 501, "/services"},
 	} {
 		w := c.get(test.path)
 		if w.Code != test.code || !strings.Contains(w.Body.String(), test.text) || test.text == "" && w.Body.Len() > 0 {

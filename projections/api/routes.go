@@ -23,6 +23,9 @@ func (a *API) Register(rt *rest.Router) {
 	get("/v1/job/{id...}/allocations", jobAllocationsView)
 	get("/v1/job/{id...}/evaluations", jobEvaluationsView)
 	get("/v1/job/{id...}/deployment", noLatestDeploymentView)
+	get("/v1/job/{id...}/scale", jobScaleView)
+	get("/v1/scaling/policies", scalingPoliciesView)
+	get("/v1/scaling/policy/{id}", scalingPolicyView)
 	rt.Handle("GET POST", "/v1/jobs/statuses", a.jobStatuses)
 	rt.Handle(http.MethodPut, "/v1/system/reconcile/summaries", a.reconcileSummaries)
 

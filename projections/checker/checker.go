@@ -34,7 +34,8 @@ type job struct {
 	stopped bool
 	begun   bool // it ever had an evaluation; those may have left since
 	batch   bool
-	since   uint64 // the record that created it
+	since   uint64              // the record that created it
+	scaling map[string][]uint64 // by group: the records that speak of its count, oldest first
 }
 
 type evaluation struct {
@@ -134,6 +135,8 @@ func (c *Checker) apply(r *event.Record) error {
 		if e.Purge {
 			delete(c.jobs, key)
 		}
+	case *event.JobScaled:
+		return c.scaled(e)
 	case *event.EvaluationCreated:
 		if c.evals[e.Evaluation.ID] != nil {
 			return fmt.Errorf("evaluation %v exists", e.Evaluation.ID)
@@ -215,7 +218,7 @@ func (c *Checker) submitted(e *event.JobSubmitted) error {
 	if old != nil {
 		since = old.since
 	}
-	c.jobs[key] = &job{spec, e.Version, false, begun, spec.Type == event.JobTypeBatch || spec.Type == event.JobTypeSysBatch, since}
+	c.jobs[key] = &job{spec, e.Version, false, begun, spec.Type == event.JobTypeBatch || spec.Type == event.JobTypeSysBatch, since, scalingLeft(old, spec)}
 	return nil
 }
 
@@ -483,6 +486,9 @@ func (c *Checker) compareJobs(s *projections.State) error {
 		if mine == nil || mine.version != j.Version || mine.stopped != j.Stopped {
 			return fmt.Errorf("job %v: version %d, stopped %v; expected %+v", j.Key, j.Version, j.Stopped, mine)
 		}
+		if err := compareScaling(mine, j); err != nil {
+			return err
+		}
 		live, open := 0, 0
 		counts := make(map[string]projections.GroupSummary)
 		for _, a := range c.allocs {
@@ -533,7 +539,7 @@ func (c *Checker) compareJobs(s *projections.State) error {
 	if count != len(c.jobs) {
 		return fmt.Errorf("%d jobs, expected %d", count, len(c.jobs))
 	}
-	return nil
+	return c.compareScaled(s)
 }
 
 func (c *Checker) compareEvaluations(s *projections.State) error {

@@ -16,6 +16,7 @@ var (
 	nodeID  = event.MustParseID("a1000000-0000-4000-8000-000000000001")
 	nodeID2 = event.MustParseID("a2000000-0000-4000-8000-000000000002")
 	allocID = event.MustParseID("c1000000-0000-4000-8000-000000000001")
+	three   = int64(3)
 )
 
 // summaries has at least one event of every kind, and what a person reads.
@@ -51,6 +52,8 @@ var summaries = []struct {
 		"e1000000 web, g[0]->a1000000 g[1]->a1000000 g[2]->a1000000 g[3]->a1000000 g[4]->a1000000 g[5]->a1000000 and 2 more"},
 	{&event.NodeRegistered{NodeID: nodeID, Incarnation: 1, Node: &event.Node{ID: nodeID, Name: "alpha", Datacenter: "dc1", NodePool: "default", NodeClass: "big"}},
 		"a1000000 alpha datacenter=dc1 pool=default class=big incarnation=1"},
+	{&event.JobScaled{Namespace: "default", JobID: "web", Group: "g", Count: &three, PreviousCount: 1, Message: "rush hour"}, "web.g from 1 to 3 (rush hour)"},
+	{&event.JobScaled{Namespace: "ops", JobID: "web", Group: "g", PreviousCount: 1, Error: true, Message: "no metrics"}, "ops/web.g error (no metrics)"},
 	{&event.NodeRegistered{NodeID: nodeID, Incarnation: 2}, "a1000000 incarnation=2"},
 	{&event.NodeChanged{NodeID: nodeID, AttributesSet: map[string]string{"b": "2", "a": "1"}, AttributesRemoved: []string{"z"}}, "a1000000 a=1, b=2, z removed"},
 	{&event.NodeStatusChanged{NodeID: nodeID, Status: event.NodeDown, Description: "no heartbeat for 30s"}, "a1000000 down (no heartbeat for 30s)"},

@@ -37,6 +37,8 @@ func Summary(r *event.Record) string {
 			text += " (purged)"
 		}
 		return text
+	case *event.JobScaled:
+		return scaled(e)
 	case *event.EvaluationCreated:
 		return evaluationCreated(&e.Evaluation)
 	case *event.EvaluationUnblocked:
@@ -62,6 +64,17 @@ func Summary(r *event.Record) string {
 		return collected(e)
 	}
 	return ""
+}
+
+func scaled(e *event.JobScaled) string {
+	text := fmt.Sprintf("%s.%s", event.JobKey{Namespace: e.Namespace, ID: e.JobID}, e.Group)
+	if e.Count != nil {
+		text += fmt.Sprintf(" from %d to %d", e.PreviousCount, *e.Count)
+	}
+	if e.Error {
+		text += " error"
+	}
+	return words(text, paren(e.Message))
 }
 
 func evaluationCreated(e *event.Evaluation) string {

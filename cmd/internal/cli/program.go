@@ -184,6 +184,8 @@ func specs() []spec {
 		jobPlanSpec(),
 		jobHistorySpec(),
 		jobRevertSpec(),
+		jobScaleSpec(),
+		jobScalingEventsSpec(),
 		jobEvalSpec(),
 		jobStartSpec(),
 		jobInspectSpec(),
@@ -198,6 +200,8 @@ func specs() []spec {
 		evalListSpec(),
 		eventStreamSpec(),
 		eventVerifySpec(),
+		scalingPolicyListSpec(),
+		scalingPolicyInfoSpec(),
 		systemGCSpec(),
 		benchSpec(),
 		statusSpec(),
@@ -241,6 +245,8 @@ func groups() []spec {
 		group("operator autopilot", "Look at the health of the servers", "Groups the commands about how well the servers are."),
 		group("config", "Interact with configuration files", "Groups the commands about the configuration of agents."),
 		group("operator raft", "Look at the replicated log", "Groups the commands about the servers that hold the event log."),
+		group("scaling", "Interact with scaling policies", "Groups the commands about scaling policies: what autoscalers may do with the counts of groups."),
+		group("scaling policy", "Interact with scaling policies", "Groups the commands that show scaling policies."),
 		group("event", "Interact with the event log", "Groups the commands about the log that the cluster is."),
 	}
 }

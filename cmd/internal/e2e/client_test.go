@@ -581,3 +581,96 @@ func TestEligibilityAndSystemJobs(t *testing.T) {
 		t.Error("a node that is not there was made eligible")
 	}
 }
+
+// TestScaling changes a count as an autoscaler does, and reads what it reads.
+func TestScaling(t *testing.T) {
+	t.Parallel()
+	check := checker(t)
+	_, c := newOne(t, agentConfig{})
+	awaitNodes(t, c, 1)
+	job := shell("web", "service", 1, "exec sleep 3600")
+	group := *job.TaskGroups[0].Name
+	job.TaskGroups[0].Scaling = &api.ScalingPolicy{Min: ptr(int64(1)), Max: ptr(int64(3)), Policy: map[string]any{"cooldown": "1m"}}
+	before, _, err := c.Scaling().ListPolicies(nil)
+	check("list policies", err)
+	if len(before) != 0 {
+		t.Errorf("policies before there is a job: %+v", before[0])
+	}
+	register(t, c, job)
+	awaitCount(t, c, "web", "running", 1)
+
+	policies, meta, err := c.Scaling().ListPolicies(&api.QueryOptions{Params: map[string]string{"job": "web", "type": "horizontal"}})
+	check("list policies", err)
+	if len(policies) != 1 || !policies[0].Enabled || policies[0].Target["Job"] != "web" || policies[0].Target["Group"] != group || meta.LastIndex < 2 {
+		t.Fatalf("%d policies, %+v", len(policies), meta)
+	}
+	policy, _, err := c.Scaling().GetPolicy(policies[0].ID, nil)
+	check("read policy", err)
+	if *policy.Min != 1 || *policy.Max != 3 || policy.Policy["cooldown"] != "1m" || policy.Namespace != "default" || policy.Type != "horizontal" {
+		t.Errorf("policy %+v", policy)
+	}
+	if _, _, err := c.Scaling().GetPolicy("00000000-0000-0000-0000-000000000001", nil); statusOf(err) != 404 {
+		t.Errorf("a policy that is not there: %v", err)
+	}
+
+	resp, _, err := c.Jobs().Scale("web", group, ptr(3), "busy", false, map[string]any{"cpu": 0.75}, nil)
+	check("scale", err)
+	if resp.EvalID == "" || resp.JobModifyIndex == 0 {
+		t.Errorf("answered %+v", resp)
+	}
+	awaitCount(t, c, "web", "running", 3)
+	if eval, _, err := c.Evaluations().Info(resp.EvalID, nil); err != nil || eval.TriggeredBy != "job-scaling" {
+		t.Errorf("the evaluation is %+v (%v)", eval, err)
+	}
+	_, _, err = c.Jobs().Scale("web", group, nil, "no metrics", true, nil, nil)
+	check("report an error", err)
+	status, _, err := c.Jobs().ScaleStatus("web", nil)
+	check("scale status", err)
+	shown := status.TaskGroups[group]
+	if shown.Desired != 3 || shown.Placed != 3 || shown.Running != 3 || len(shown.Events) != 2 {
+		t.Fatalf("status %+v", shown)
+	}
+	said, asked := shown.Events[0], shown.Events[1]
+	if !said.Error || said.Message != "no metrics" || said.Count != nil || said.EvalID != nil {
+		t.Errorf("the newest event is %+v", said)
+	}
+	if asked.Error || *asked.Count != 3 || asked.PreviousCount != 1 || *asked.EvalID != resp.EvalID || asked.Meta["cpu"] != 0.75 || asked.Time == 0 || asked.CreateIndex == 0 {
+		t.Errorf("the older event is %+v", asked)
+	}
+
+	for what, call := range map[string]struct {
+		job, group string
+		count      int
+		status     int
+		text       string
+	}{
+		"too many":     {"web", group, 4, 400, "group count was greater than scaling policy maximum: 4 > 3"},
+		"too few":      {"web", group, 0, 400, "group count was less than scaling policy minimum: 0 < 1"},
+		"no group":     {"web", "nope", 2, 400, "does not exist in job"},
+		"unnamed":      {"web", "", 2, 400, "missing task group name"},
+		"no such job":  {"nope", group, 2, 404, "not found"},
+		"other target": {"", group, 2, 400, "did not match"},
+	} {
+		req := &api.ScalingRequest{Count: ptr(int64(call.count)), Target: map[string]string{"Job": call.job, "Group": call.group}}
+		name := call.job
+		if name == "" {
+			name, req.Target["Job"] = "web", "another"
+		}
+		if _, _, err := c.Jobs().ScaleWithRequest(name, req, nil); statusOf(err) != call.status || !strings.Contains(err.Error(), call.text) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, _, err := c.Jobs().ScaleWithRequest("web", &api.ScalingRequest{Count: ptr(int64(2)), Target: map[string]string{"Group": group}, JobModifyIndex: 1}, nil); statusOf(err) != 500 {
+		t.Errorf("an old index: %v", err)
+	}
+	if _, _, err := c.Jobs().ScaleStatus("nope", nil); statusOf(err) != 404 {
+		t.Errorf("the status of no job: %v", err)
+	}
+	_, _, err = c.Jobs().Deregister("web", false, nil)
+	check("stop", err)
+	left, after, err := c.Scaling().ListPolicies(nil)
+	check("list policies", err)
+	if len(left) != 0 || after.LastIndex <= meta.LastIndex {
+		t.Errorf("%d policies of stopped jobs at index %d, before %d", len(left), after.LastIndex, meta.LastIndex)
+	}
+}

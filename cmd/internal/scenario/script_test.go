@@ -96,6 +96,14 @@ func (c *cluster) verb(d *datadriven.TestData) (string, error) {
 		c.do(event.CallerAnonymous, "", commands.StopJob{
 			Key: event.JobKey{Namespace: event.DefaultNamespace, ID: d.CmdArgs[0].Key}, Purge: d.HasArg("purge"),
 		})
+	case "scale":
+		count := int64(intArg(d, "to", 0))
+		r := c.do(event.CallerAnonymous, "", commands.ScaleJob{
+			Key: event.JobKey{Namespace: event.DefaultNamespace, ID: d.CmdArgs[0].Key}, Group: textArg(d, "group", "g"), Count: &count, Message: textArg(d, "message", ""),
+		})
+		if r != nil {
+			return "", r
+		}
 	case "silence":
 		n := c.nodes[d.CmdArgs[0].Key]
 		n.silent = true
