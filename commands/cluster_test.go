@@ -362,6 +362,8 @@ func (c *cluster) line(r *event.Record) string {
 			return fmt.Sprintf("%s version %d, forgotten", e.JobID, e.Version)
 		}
 		return fmt.Sprintf("%s version %d", e.JobID, e.Version)
+	case *event.SchedulerConfigured:
+		return fmt.Sprintf("%+v", *e)
 	case *event.JobScaled:
 		text := e.JobID + "." + e.Group
 		if e.Count != nil {

@@ -195,7 +195,7 @@ func (c *Committer) Propose(ctx context.Context, cmd Command) (Result, error) {
 // queueOf is where a command waits to be decided, unless it is a proposal.
 func (c *Committer) queueOf(cmd *Command) chan *waiting {
 	switch cmd.Body.(type) {
-	case SubmitJob, EvaluateJob:
+	case SubmitJob, ScaleJob, EvaluateJob:
 		return c.jobs
 	}
 	return c.queue
@@ -405,7 +405,7 @@ func (c *Committer) openEpoch(ctx context.Context, epoch uint64) bool {
 	if c.state.Index() == 0 {
 		facts = append(facts,
 			Decided{Event: &event.ClusterCreated{ClusterID: c.cfg.ClusterID(), Region: c.cfg.Region, Version: c.cfg.Version}},
-			Decided{Event: &event.SchedulerConfigured{Algorithm: "binpack"}})
+			Decided{Event: &event.SchedulerConfigured{Algorithm: event.AlgorithmBinpack}})
 	}
 	facts = append(facts, Decided{Event: &event.CommitterStarted{
 		Epoch: epoch, ReplicaID: c.cfg.ReplicaID, Server: c.cfg.ServerName, Version: c.cfg.Version,
@@ -629,6 +629,8 @@ func (c *Committer) pick(b *batch) *waiting {
 // jobPatience.
 func (c *Committer) jobsNow(b *batch) (jobs chan *waiting, wait time.Duration) {
 	switch pending := b.state().PendingCount(); {
+	case b.state().Scheduler().PauseEvaluations:
+		c.holding = false // nothing would end it
 	case pending >= backlogMax:
 		c.holding = true
 	case pending <= backlogMax/2:

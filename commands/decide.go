@@ -122,6 +122,9 @@ func (d *decision) storeBlob(what string, b Blob) *Rejection {
 }
 
 func (c SubmitJob) decide(d *decision) *Rejection {
+	if r := takesJobs(d.state); r != nil {
+		return r
+	}
 	job, spec := c.Job, c.Spec
 	key := event.JobKey{Namespace: job.Namespace, ID: job.ID}
 	old := d.state.Job(key)

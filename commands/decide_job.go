@@ -16,6 +16,9 @@ type RevertJob struct {
 }
 
 func (c RevertJob) decide(d *decision) *Rejection {
+	if r := takesJobs(d.state); r != nil {
+		return r
+	}
 	old := d.state.Job(c.Key)
 	switch {
 	case old == nil:

@@ -44,6 +44,9 @@ func (c ScaleJob) decide(d *decision) *Rejection {
 		d.emit(scaled, event.ID{})
 		return nil
 	}
+	if r := takesJobs(d.state); r != nil {
+		return r
+	}
 	if old.Stopped {
 		return reject(ReasonInvalid, "job %q is stopped: start it before you scale it", c.Key.ID)
 	}

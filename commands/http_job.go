@@ -20,6 +20,7 @@ func (h *HTTP) Register(rt *rest.Router) {
 	rt.Handle("PUT POST", "/v1/job/{id...}/plan", h.write(h.planJob))
 	rt.Handle("PUT POST", "/v1/job/{id...}/scale", h.write(h.scaleJob))
 	rt.Handle("PUT POST", "/v1/job/{id...}/revert", h.write(h.revertJob))
+	rt.Handle("PUT POST", "/v1/operator/scheduler/configuration", h.write(h.configureScheduler))
 	rt.Handle("PUT POST", "/v1/validate/job", h.validateJob)
 	rt.Handle("PUT POST", "/v1/jobs/parse", h.parseJob)
 	rt.Handle(http.MethodPut, "/v1/system/gc", h.write(h.collectGarbage))

@@ -9,6 +9,7 @@ import (
 
 	"drover/commands/jobspec"
 	"drover/eventlog/event"
+	"drover/projections"
 	"drover/projections/rest"
 )
 
@@ -49,7 +50,25 @@ func (h *HTTP) readRegistration(body []byte, namespace string) (*registration, e
 			return nil, rest.Errorf(http.StatusInternalServerError, "No path to region")
 		}
 	}
+	warnings = append(warnings, memoryIgnored(h.cfg.Store.Snapshot(), req.Job)...)
 	return &registration{req, warningText(slices.Concat(req.Warnings, warnings))}, onlyNamespace(req.Job.Namespace)
+}
+
+// memoryIgnored names the tasks that ask for more memory than they are sure of where
+// nobody may have that.
+func memoryIgnored(s *projections.State, job *event.Job) (warnings []string) {
+	if s.MemoryOversubscribed(job.NodePool) {
+		return nil
+	}
+	for _, g := range job.TaskGroups {
+		for _, t := range g.Tasks {
+			if t.Resources.MemoryMaxMB != 0 {
+				warnings = append(warnings, fmt.Sprintf("Memory oversubscription is not enabled; Task %q memory_max value will be ignored. "+
+					"Update the Scheduler Configuration to allow oversubscription.", g.Name+"."+t.Name))
+			}
+		}
+	}
+	return warnings
 }
 
 // warningText lists warnings in one text, as the field's tools print it.

@@ -140,6 +140,15 @@ func (c *cluster) parse(d *datadriven.TestData) (*Command, error) {
 			scale.Count = &count
 		}
 		cmd.Body = scale
+	case "configure":
+		configure := ConfigureScheduler{Config: event.SchedulerConfigured{
+			Algorithm: a.word("algorithm", ""), RejectJobs: a.has("reject"), PauseEvaluations: a.has("pause"), MemoryOversubscribed: a.has("oversubscribe"),
+		}}
+		if a.has("check-index") {
+			index := uint64(a.number("check-index", 0))
+			configure.ModifyIndex = &index
+		}
+		cmd.Body = configure
 	case "evaluate":
 		cmd.Body = EvaluateJob{Key: key}
 	case "register":

@@ -559,7 +559,10 @@ func (r *runner) task(name string, start uint64) (*driver.Task, driver.Driver, e
 	ready.Config, ready.Env, ready.User = config, env.vars, env.interpolate(t.User)
 	ready.LogBytesMax, ready.LogFilesMax = int64(t.LogConfig.MaxFileSizeMB)<<20, t.LogConfig.MaxFiles
 	ready.LogsDisabled = t.LogConfig.Disabled
-	ready.CPUMHz, ready.MemoryMB, ready.MemoryMaxMB = int64(t.Resources.CPU), int64(t.Resources.MemoryMB), int64(t.Resources.MemoryMaxMB)
+	ready.CPUMHz, ready.MemoryMB = int64(t.Resources.CPU), int64(t.Resources.MemoryMB)
+	if b.order.MemoryOversubscribed {
+		ready.MemoryMaxMB = int64(t.Resources.MemoryMaxMB)
+	}
 	for _, p := range b.order.Ports {
 		ready.Ports = append(ready.Ports, driver.Port{Label: p.Label, HostIP: addressOf(r.env.node.Load(), p.HostNetwork), Host: p.Value, To: p.To})
 	}

@@ -54,7 +54,7 @@ func buildTaskEnv(in envInput) *taskEnv {
 	v["NOMAD_NAMESPACE"] = o.Job.Namespace
 	v["NOMAD_CPU_LIMIT"] = strconv.Itoa(t.Resources.CPU)
 	v["NOMAD_MEMORY_LIMIT"] = strconv.Itoa(t.Resources.MemoryMB)
-	if t.Resources.MemoryMaxMB > 0 {
+	if t.Resources.MemoryMaxMB > 0 && o.MemoryOversubscribed {
 		v["NOMAD_MEMORY_MAX_LIMIT"] = strconv.Itoa(t.Resources.MemoryMaxMB)
 	}
 	for _, p := range o.Ports {

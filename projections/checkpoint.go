@@ -38,6 +38,9 @@ type checkpointHead struct {
 	Scheduler   event.SchedulerConfigured `cbor:"7,keyasint"`
 	Indexes     []uint64                  `cbor:"8,keyasint"`
 	Counts      []uint64                  `cbor:"9,keyasint"` // rows of each table, in the order of encoding
+
+	SchedulerCreated  uint64 `cbor:"10,keyasint,omitempty"` // indexes of Scheduler's first and last record
+	SchedulerModified uint64 `cbor:"11,keyasint,omitempty"`
 }
 
 // Encode writes the canonical encoding.
@@ -48,7 +51,8 @@ func (s *State) Encode(w io.Writer) error {
 	}
 	head := checkpointHead{
 		FoldVersion: FoldVersion, Index: s.index, Hash: s.hash, Time: s.time, Epoch: s.epoch,
-		Cluster: s.cluster, Scheduler: s.scheduler, Indexes: s.indexes[:],
+		Cluster: s.cluster, Scheduler: s.scheduler.SchedulerConfigured, Indexes: s.indexes[:],
+		SchedulerCreated: s.scheduler.CreateIndex, SchedulerModified: s.scheduler.ModifyIndex,
 	}
 	for _, n := range []int{
 		s.blobs.len(), s.specs.len(), s.jobs.len(), s.evaluations.len(), s.nodes.len(),
@@ -148,7 +152,7 @@ func Decode(r io.Reader) (s *State, err error) {
 	s = New()
 	s.owner = new(owner)
 	s.index, s.hash, s.time, s.epoch = head.Index, head.Hash, head.Time, head.Epoch
-	s.cluster, s.scheduler = head.Cluster, head.Scheduler
+	s.cluster, s.scheduler = head.Cluster, Scheduler{head.Scheduler, head.SchedulerCreated, head.SchedulerModified}
 	copy(s.indexes[:], head.Indexes)
 	if err := s.readTables(in, head.Counts); err != nil {
 		return nil, err

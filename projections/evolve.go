@@ -74,7 +74,10 @@ func (s *State) apply(r *event.Record) {
 	case *event.CommitterStarted:
 		s.epoch = e.Epoch
 	case *event.SchedulerConfigured:
-		s.scheduler = *e
+		if s.scheduler.CreateIndex == 0 {
+			s.scheduler.CreateIndex = r.Index
+		}
+		s.scheduler.SchedulerConfigured, s.scheduler.ModifyIndex = *e, r.Index
 	case *event.CheckpointTaken:
 	case *event.BlobStored:
 		s.blobStored(r, e)

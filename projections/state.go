@@ -42,7 +42,7 @@ type State struct {
 	epoch uint64
 
 	cluster   Cluster
-	scheduler event.SchedulerConfigured
+	scheduler Scheduler
 	indexes   [tableCount]uint64
 
 	jobs        table[event.JobKey, *Job]
@@ -211,8 +211,21 @@ func (s *State) Epoch() uint64 { return s.epoch }
 // Cluster is the identity of the cluster; zero before the first record.
 func (s *State) Cluster() Cluster { return s.cluster }
 
+// Scheduler is how jobs are taken and placed.
+type Scheduler struct {
+	event.SchedulerConfigured
+	CreateIndex uint64
+	ModifyIndex uint64
+}
+
 // Scheduler is the scheduler's configuration.
-func (s *State) Scheduler() event.SchedulerConfigured { return s.scheduler }
+func (s *State) Scheduler() *Scheduler { return &s.scheduler }
+
+// Algorithm is how the nodes of a pool are ranked.
+func (s *State) Algorithm(pool string) string { return s.scheduler.Algorithm }
+
+// MemoryOversubscribed reports whether tasks on nodes of a pool may use memory_max.
+func (s *State) MemoryOversubscribed(pool string) bool { return s.scheduler.MemoryOversubscribed }
 
 // TableIndex is the last index at which an object of the table changed, and at
 // least 1, since index 0 means "do not block" to a blocking query.

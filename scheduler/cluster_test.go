@@ -141,6 +141,16 @@ func (c *cluster) submit(job *event.Job) {
 		&event.JobSubmitted{Namespace: job.Namespace, JobID: job.ID, Version: version, Spec: hash})
 }
 
+// configure has nodes ranked by another algorithm from here on.
+func (c *cluster) configure(evenly bool) {
+	c.t.Helper()
+	algorithm := event.AlgorithmBinpack
+	if evenly {
+		algorithm = event.AlgorithmSpread
+	}
+	c.apply(&event.SchedulerConfigured{Algorithm: algorithm})
+}
+
 func key(id string) event.JobKey { return event.JobKey{Namespace: event.DefaultNamespace, ID: id} }
 
 // evaluate creates an evaluation of the job.

@@ -148,6 +148,7 @@ func (r *jobRules) distinct(list []event.Constraint) (hosts bool, limits []*prop
 
 // jobRules is what a job demands of every node that runs any of its groups.
 type jobRules struct {
+	fit           fit // how nodes are ranked
 	datacenters   []string
 	pool          string
 	conditions    *conditions

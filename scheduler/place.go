@@ -38,6 +38,7 @@ type groupPlacer struct {
 	changes    *groupChanges
 	rules      *groupRules
 	ask        *projections.Ask
+	fit        fit
 	dynamic    int  // ports to choose
 	bytes      int  // that one placement takes up in a plan
 	cores      bool // asks for whole cores, which no node gives
@@ -60,7 +61,7 @@ type present struct {
 
 func newGroupPlacer(job *projections.Job, rules *jobRules, changes *groupChanges) *groupPlacer {
 	g := &groupPlacer{
-		changes: changes, rules: newGroupRules(rules, changes.group), ask: job.Spec.Ask(changes.name),
+		changes: changes, rules: newGroupRules(rules, changes.group), ask: job.Spec.Ask(changes.name), fit: rules.fit,
 		affinities: newAffinities(job.Spec.Job, changes.group),
 		spreads:    newSpreads(job.Spec.Job, changes.group, rules.valuesOf),
 	}

@@ -77,7 +77,7 @@ func (p *placer) rankAnew(g *groupPlacer, slot int32) (rank int64, ok bool) {
 			return 0, false
 		}
 	}
-	sum := binpack(free.CPU-g.ask.CPU, row.AvailCPU, free.MemoryMB-g.ask.MemoryMB, row.AvailMemoryMB)
+	sum := binpack.score(free.CPU-g.ask.CPU, row.AvailCPU, free.MemoryMB-g.ask.MemoryMB, row.AvailMemoryMB)
 	n := int64(1)
 	if group > 0 {
 		sum, n = sum+antiAffinity(int(group), g.changes.group.Count), n+1

@@ -71,6 +71,7 @@ func (d *Scheduler) Schedule(s *projections.State, eval *event.Evaluation) *even
 	}
 	plan.JobVersion = job.Version
 	rules := newJobRules(job.Spec.Job)
+	rules.fit = fitOf(s.Algorithm(job.Spec.Job.NodePool))
 	if rules.everyNode {
 		budget := newBudget(key, job.Spec.Job)
 		d.scratch.everywhere(s, job, rules, plan, budget)

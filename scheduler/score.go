@@ -61,10 +61,31 @@ func freeShare(free, available int64) int64 {
 	return free << fracBits / available
 }
 
-// binpack ranks a node higher the less room stays free on it:
-// 20 - (10^freeCPU + 10^freeMemory), kept between 0 and 18 and scaled to 1.
-func binpack(freeCPU, availableCPU, freeMemory, availableMemory int64) event.Score {
-	f := 20*powScale - tenTo(freeShare(freeCPU, availableCPU)) - tenTo(freeShare(freeMemory, availableMemory))
+// fit is how nodes are ranked by the room that stays free on them.
+type fit uint8
+
+const (
+	// binpack ranks a node higher the less stays free: 20 - (10^freeCPU + 10^freeMemory),
+	// kept between 0 and 18 and scaled to 1.
+	binpack fit = iota
+	// evenly ranks it lower: (10^freeCPU + 10^freeMemory) - 2, likewise.
+	evenly
+)
+
+// fitOf is the one that a configuration names.
+func fitOf(algorithm string) fit {
+	if algorithm == event.AlgorithmSpread {
+		return evenly
+	}
+	return binpack
+}
+
+func (a fit) score(freeCPU, availableCPU, freeMemory, availableMemory int64) event.Score {
+	free := tenTo(freeShare(freeCPU, availableCPU)) + tenTo(freeShare(freeMemory, availableMemory))
+	f := 20*powScale - free
+	if a == evenly {
+		f = free - 2*powScale
+	}
 	f = min(max(f, 0), 18*powScale)
 	return event.Score((f*event.ScoreScale/18 + powScale/2) / powScale)
 }

@@ -182,6 +182,28 @@ func TestWorkersTakeWhatIsOpenAndWhatComes(t *testing.T) {
 	})
 }
 
+// While operators have evaluations paused nothing is decided; then what has waited is.
+func TestPausedWorkersRest(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *ledger) {
+		l.change(func(c *cluster) {
+			c.addNodes(1, "n", 4000, 8192)
+			c.apply(&event.SchedulerConfigured{PauseEvaluations: true})
+			c.submit(newJob("web", 2, 100, 100))
+			c.evaluate("web", event.TriggerJobRegister)
+		})
+		running(t, (&Workers{Source: l, Committer: l, Count: 2}).Run)
+		synctest.Wait()
+		if n := len(l.cluster.live("web")); n != 0 {
+			t.Errorf("%d allocations were placed while evaluations are paused", n)
+		}
+		l.change(func(c *cluster) { c.apply(&event.SchedulerConfigured{}) })
+		synctest.Wait()
+		if n := len(l.cluster.live("web")); n != 2 {
+			t.Errorf("%d allocations of the evaluation that waited, want 2", n)
+		}
+	})
+}
+
 func TestWorkersTakeTheMostUrgentFirstAndOneOfAJob(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *ledger) {
 		l.change(func(c *cluster) {

@@ -207,7 +207,7 @@ func (g *groupPlacer) exhausted(room *projections.Room) string {
 // ask taken from room. with is 1 where the group is already, else 0.
 func (g *groupPlacer) ownScore(s *site, room *projections.Room, affinity event.Score) (key int64, with int32) {
 	available := &room.Node.Available
-	sum := binpack(room.Free.CPU-g.ask.CPU, available.CPU, room.Free.MemoryMB-g.ask.MemoryMB, available.MemoryMB) + affinity
+	sum := g.fit.score(room.Free.CPU-g.ask.CPU, available.CPU, room.Free.MemoryMB-g.ask.MemoryMB, available.MemoryMB) + affinity
 	if s != nil && s.group > 0 {
 		sum += antiAffinity(int(s.group), g.changes.group.Count)
 		with = 1
@@ -226,7 +226,7 @@ func (p *placer) explain(g *groupPlacer, slot int32) event.NodeScore {
 	}
 	available := &room.Node.Available
 	parts := map[string]event.Score{
-		scorerBinpack: binpack(room.Free.CPU-g.ask.CPU, available.CPU, room.Free.MemoryMB-g.ask.MemoryMB, available.MemoryMB),
+		scorerBinpack: g.fit.score(room.Free.CPU-g.ask.CPU, available.CPU, room.Free.MemoryMB-g.ask.MemoryMB, available.MemoryMB),
 	}
 	if s != nil && s.group > 0 {
 		parts[scorerAntiAffinity] = antiAffinity(int(s.group), g.changes.group.Count)
@@ -273,7 +273,7 @@ func (p *placer) survey(g *groupPlacer) *event.AllocMetric {
 				p.tight[row.Class].note(dimension)
 				continue
 			}
-			key := v.affinity + binpack(row.Free.CPU-g.ask.CPU, row.AvailCPU, row.Free.MemoryMB-g.ask.MemoryMB, row.AvailMemoryMB)
+			key := v.affinity + g.fit.score(row.Free.CPU-g.ask.CPU, row.AvailCPU, row.Free.MemoryMB-g.ask.MemoryMB, row.AvailMemoryMB)
 			e := entry{key: int64(key), tie: p.fleet.tie(row), slot: slot, combo: v.combo}
 			r.entries = append(r.entries, e)
 			p.keepBest(&e, 0)

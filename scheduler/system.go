@@ -313,6 +313,6 @@ func (p *placer) exhaust(g *systemGroup, s *site, dimension string) {
 // give places one allocation of the group on a node.
 func (p *placer) give(g *systemGroup, s *site, name uint32, previous event.ID) {
 	available, free := &s.room.Node.Available, &s.room.Free
-	score := binpack(free.CPU-g.placer.ask.CPU, available.CPU, free.MemoryMB-g.placer.ask.MemoryMB, available.MemoryMB)
+	score := g.placer.fit.score(free.CPU-g.placer.ask.CPU, available.CPU, free.MemoryMB-g.placer.ask.MemoryMB, available.MemoryMB)
 	p.enter(g.placer, s, score, name, previous)
 }

@@ -18,7 +18,8 @@ import (
 // and in the integers that nodes are compared by, to see that the choice is
 // exactly the best, ties included.
 type twin struct {
-	nodes []*twinNode
+	nodes  []*twinNode
+	evenly bool // the emptiest node is the best
 }
 
 type twinNode struct {
@@ -202,8 +203,11 @@ func (w *twin) score(a *twinAsk, n *twinNode, home bool) twinScore {
 	if home {
 		cpu, mem = cpu+a.freed, mem+a.freedMem
 	}
-	f := 20 - math.Pow(10, float64(cpu)/float64(n.cpu)) - math.Pow(10, float64(mem)/float64(n.mem))
-	sum, s := min(max(f, 0), 18)/18, twinScore{sum: int64(binpack(cpu, n.cpu, mem, n.mem)), n: 1}
+	f, by := 20-math.Pow(10, float64(cpu)/float64(n.cpu))-math.Pow(10, float64(mem)/float64(n.mem)), binpack
+	if w.evenly {
+		f, by = 18-f, evenly
+	}
+	sum, s := min(max(f, 0), 18)/18, twinScore{sum: int64(by.score(cpu, n.cpu, mem, n.mem)), n: 1}
 	if c := n.neighbours[a.group]; c > 0 {
 		sum -= float64(c+1) / float64(a.count)
 		s.sum, s.n = s.sum+int64(antiAffinity(c, a.count)), s.n+1
@@ -282,6 +286,10 @@ func TestChoiceEqualsBruteForce(t *testing.T) {
 			}
 		}
 		for step := range rapid.IntRange(1, 6).Draw(r, "steps") {
+			if rapid.IntRange(0, 3).Draw(r, "configured") == 0 {
+				w.evenly = !w.evenly
+				c.configure(w.evenly)
+			}
 			job := randomJob(r, fmt.Sprintf("j%d", rapid.IntRange(0, 2).Draw(r, "job")), step)
 			c.submit(job)
 			if rapid.Bool().Draw(r, "ended") {

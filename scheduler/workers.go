@@ -137,6 +137,9 @@ type busyJobs struct {
 // take finds the most urgent evaluation of a job that nobody works on; nil when
 // there is none.
 func (j *busyJobs) take(s *projections.State) *event.Evaluation {
+	if s.Scheduler().PauseEvaluations {
+		return nil
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for eval := range s.PendingEvaluations() {

@@ -135,9 +135,29 @@ type CheckpointTaken struct {
 	SHA256      Hash   `cbor:"3,keyasint"`
 }
 
-// SchedulerConfigured sets how placements are ranked from here on.
+// The algorithms by which nodes are ranked: those with the least room left first, or
+// those with the most.
+const (
+	AlgorithmBinpack = "binpack"
+	AlgorithmSpread  = "spread"
+)
+
+// SchedulerConfigured sets how jobs are taken and placed from here on: all of it, what
+// did not change included.
 type SchedulerConfigured struct {
-	Algorithm string `cbor:"1,keyasint,omitempty"` // "binpack"
+	Algorithm string `cbor:"1,keyasint,omitempty"` // AlgorithmBinpack or AlgorithmSpread
+	// MemoryOversubscribed lets tasks use memory_max where their node has it.
+	MemoryOversubscribed bool `cbor:"2,keyasint,omitempty" json:",omitempty"`
+	RejectJobs           bool `cbor:"3,keyasint,omitempty" json:",omitempty"` // no job is registered, reverted or scaled
+	PauseEvaluations     bool `cbor:"4,keyasint,omitempty" json:",omitempty"` // nothing is decided until this is set back
+	// Which types of job may take the room of lower priorities. Nothing acts on it yet.
+	PreemptSystem   bool `cbor:"5,keyasint,omitempty" json:",omitempty"`
+	PreemptSysBatch bool `cbor:"6,keyasint,omitempty" json:",omitempty"`
+	PreemptBatch    bool `cbor:"7,keyasint,omitempty" json:",omitempty"`
+	PreemptService  bool `cbor:"8,keyasint,omitempty" json:",omitempty"`
+	// NodeLimit bounds, elsewhere, the nodes that are looked at for one placement. Here
+	// all of them are, so nothing acts on it.
+	NodeLimit uint `cbor:"9,keyasint,omitempty" json:",omitempty"`
 }
 
 // JobSubmitted gives a job a new version of its spec, or confirms the one it

@@ -45,6 +45,8 @@ type Order struct {
 	CreateTime    int64          `cbor:"13,keyasint,omitempty"` // Unix nanoseconds, record time of the placement
 	ClientStatus  ClientStatus   `cbor:"14,keyasint,omitempty"` // what the servers last recorded
 	KnownTerminal bool           `cbor:"15,keyasint,omitempty"` // the servers already recorded a terminal client status
+	// MemoryOversubscribed: tasks may use memory_max while the machine has it.
+	MemoryOversubscribed bool `cbor:"16,keyasint,omitempty"`
 }
 
 // OrderBatch is one message on a node's allocation stream. The first one of a

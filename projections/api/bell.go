@@ -52,6 +52,8 @@ const (
 	oneAllocation
 	oneNode
 
+	schedulerConfig
+
 	// What belongs to one object.
 	allocationsOfJob
 	evaluationsOfJob
@@ -290,7 +292,9 @@ type touching struct {
 // cannot tell, which may be anything.
 func (t *touching) record(r *event.Record) (known bool) {
 	switch e := r.Event.(type) {
-	case *event.ClusterCreated, *event.CommitterStarted, *event.SchedulerConfigured, *event.BlobStored, *event.CheckpointTaken:
+	case *event.ClusterCreated, *event.CommitterStarted, *event.BlobStored, *event.CheckpointTaken:
+	case *event.SchedulerConfigured:
+		t.bell.touch(matter{sort: schedulerConfig})
 	case *event.JobSubmitted:
 		t.job(event.JobKey{Namespace: e.Namespace, ID: e.JobID})
 		t.bell.touch(matter{sort: jobEvents})

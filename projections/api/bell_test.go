@@ -277,7 +277,7 @@ func questions(s *projections.State) map[string]*ask {
 }
 
 var viewsOf = map[string]map[string]view{
-	"": {"jobs": jobsView, "allocations": allocationsView, "evaluations": evaluationsView, "count": evaluationsCountView, "nodes": nodesView, "scaling policies": scalingPoliciesView},
+	"": {"jobs": jobsView, "allocations": allocationsView, "evaluations": evaluationsView, "count": evaluationsCountView, "nodes": nodesView, "scaling policies": scalingPoliciesView, "scheduler": schedulerConfigView},
 	"job": {
 		"job": jobView, "summary": jobSummaryView, "versions": jobVersionsView, "submission": jobSubmissionView, "scale": jobScaleView,
 		"allocations of job": jobAllocationsView, "evaluations of job": jobEvaluationsView,

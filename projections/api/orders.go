@@ -256,7 +256,7 @@ func (o *orderStream) next(s *projections.State, touched []touchedOrder, lost bo
 // it; an agent may forget one that nothing on it uses any more, so it is sent
 // again unless it is sure that something does.
 func (o *orderStream) add(batch *event.OrderBatch, s *projections.State, a *projections.Allocation) {
-	batch.Orders = append(batch.Orders, newOrder(a))
+	batch.Orders = append(batch.Orders, newOrder(s, a))
 	if batch.Specs[a.SpecHash] != nil {
 		return
 	}
@@ -278,11 +278,12 @@ func (o *orderStream) add(batch *event.OrderBatch, s *projections.State, a *proj
 	batch.Specs[a.SpecHash] = a.Spec.Job
 }
 
-func newOrder(a *projections.Allocation) event.Order {
+func newOrder(s *projections.State, a *projections.Allocation) event.Order {
 	return event.Order{
 		ID: a.ID, EvalID: a.EvalID, Job: a.Job, JobVersion: a.JobVersion, Spec: a.SpecHash,
 		Group: a.Group, NameIndex: a.NameIndex, Desired: a.Desired, ModifyIndex: a.AllocModifyIndex,
 		Ports: a.Ports(), Previous: a.Previous(), WaitFor: a.WaitFor(), CreateTime: a.CreateTime,
 		ClientStatus: a.Client, KnownTerminal: a.Client.Terminal(),
+		MemoryOversubscribed: s.MemoryOversubscribed(a.Spec.Job.NodePool),
 	}
 }

@@ -24,6 +24,7 @@ func (a *API) Register(rt *rest.Router) {
 	get("/v1/job/{id...}/evaluations", jobEvaluationsView)
 	get("/v1/job/{id...}/deployment", noLatestDeploymentView)
 	get("/v1/job/{id...}/scale", jobScaleView)
+	get("/v1/operator/scheduler/configuration", schedulerConfigView)
 	get("/v1/scaling/policies", scalingPoliciesView)
 	get("/v1/scaling/policy/{id}", scalingPolicyView)
 	rt.Handle("GET POST", "/v1/jobs/statuses", a.jobStatuses)

@@ -287,10 +287,14 @@ func allocated(s *projections.State, a *projections.Allocation) *AllocatedResour
 		TaskLifecycles: make(map[string]*event.TaskLifecycle, len(group.Tasks)),
 		Shared:         AllocatedShared{DiskMB: int64(group.EphemeralDisk.SizeMB)},
 	}
+	oversubscribed := s.MemoryOversubscribed(a.Spec.Job.NodePool)
 	for _, t := range group.Tasks {
 		held.Tasks[t.Name] = &AllocatedTask{
 			Cpu:    AllocatedCPU{CpuShares: int64(t.Resources.CPU)},
-			Memory: AllocatedMemory{MemoryMB: int64(t.Resources.MemoryMB), MemoryMaxMB: int64(t.Resources.MemoryMaxMB)},
+			Memory: AllocatedMemory{MemoryMB: int64(t.Resources.MemoryMB)},
+		}
+		if oversubscribed {
+			held.Tasks[t.Name].Memory.MemoryMaxMB = int64(t.Resources.MemoryMaxMB)
 		}
 		held.TaskLifecycles[t.Name] = t.Lifecycle
 	}

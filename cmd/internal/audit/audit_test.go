@@ -29,6 +29,7 @@ var summaries = []struct {
 	{&event.BlobStored{Blob: event.HashOf([]byte("x")), Chunk: 0, Of: 2, Data: []byte("abc")}, "blob 2d711642 chunk 1 of 2, 3 bytes"},
 	{&event.CheckpointTaken{At: 41, FoldVersion: 1, SHA256: event.HashOf([]byte("x"))}, "state at 41, sha256 2d711642, fold version 1"},
 	{&event.SchedulerConfigured{Algorithm: "binpack"}, "algorithm binpack"},
+	{&event.SchedulerConfigured{Algorithm: "spread", RejectJobs: true, PreemptSystem: true, NodeLimit: 7}, "algorithm spread, jobs rejected, preemption by system, node limit 7"},
 	{&event.JobSubmitted{Namespace: "default", JobID: "web", Version: 0}, "web version 0"},
 	{&event.JobSubmitted{Namespace: "prod", JobID: "web", Version: 3, SameSpec: true}, "prod/web version 3 (unchanged)"},
 	{&event.JobStopped{Namespace: "default", JobID: "web", Version: 1, Purge: true}, "web version 1 (purged)"},

@@ -24,7 +24,7 @@ func Summary(r *event.Record) string {
 	case *event.CheckpointTaken:
 		return fmt.Sprintf("state at %d, sha256 %s, fold version %d", e.At, short(e.SHA256), e.FoldVersion)
 	case *event.SchedulerConfigured:
-		return words(with("algorithm ", e.Algorithm))
+		return schedulerConfigured(e)
 	case *event.JobSubmitted:
 		text := fmt.Sprintf("%s version %d", event.JobKey{Namespace: e.Namespace, ID: e.JobID}, e.Version)
 		if e.SameSpec {
@@ -64,6 +64,26 @@ func Summary(r *event.Record) string {
 		return collected(e)
 	}
 	return ""
+}
+
+func schedulerConfigured(e *event.SchedulerConfigured) string {
+	text := []string{with("algorithm ", e.Algorithm)}
+	for _, set := range []struct {
+		is   bool
+		name string
+	}{
+		{e.MemoryOversubscribed, "memory oversubscribed"}, {e.RejectJobs, "jobs rejected"}, {e.PauseEvaluations, "evaluations paused"},
+		{e.PreemptSystem, "preemption by system"}, {e.PreemptSysBatch, "preemption by sysbatch"},
+		{e.PreemptBatch, "preemption by batch"}, {e.PreemptService, "preemption by service"},
+	} {
+		if set.is {
+			text = append(text, set.name)
+		}
+	}
+	if e.NodeLimit > 0 {
+		text = append(text, fmt.Sprintf("node limit %d", e.NodeLimit))
+	}
+	return strings.Join(slices.DeleteFunc(text, func(s string) bool { return s == "" }), ", ")
 }
 
 func scaled(e *event.JobScaled) string {

@@ -674,3 +674,79 @@ func TestScaling(t *testing.T) {
 		t.Errorf("%d policies of stopped jobs at index %d, before %d", len(left), after.LastIndex, meta.LastIndex)
 	}
 }
+
+// TestSchedulerConfiguration has operators change how jobs are taken and placed.
+func TestSchedulerConfiguration(t *testing.T) {
+	t.Parallel()
+	check := checker(t)
+	_, c := newOne(t, agentConfig{})
+	awaitNodes(t, c, 1)
+	operator := c.Operator()
+	first, _, err := operator.SchedulerGetConfiguration(nil)
+	check("read", err)
+	config := first.SchedulerConfig
+	if config.SchedulerAlgorithm != "binpack" || config.ModifyIndex == 0 || config.CreateIndex != config.ModifyIndex || config.PauseEvalBroker {
+		t.Fatalf("a new cluster has %+v", config)
+	}
+	greedy := shell("greedy", "service", 1, "echo max=$NOMAD_MEMORY_MAX_LIMIT; exec sleep 3600")
+	greedy.TaskGroups[0].Tasks[0].Resources.MemoryMaxMB = ptr(512)
+	if resp := register(t, c, greedy); !strings.Contains(resp.Warnings, "Memory oversubscription is not enabled") {
+		t.Errorf("warnings: %q", resp.Warnings)
+	}
+	modest := awaitCount(t, c, "greedy", "running", 1)[0]
+	if shown, _, err := c.Allocations().Info(modest.ID, nil); err != nil || shown.AllocatedResources.Tasks[greedy.TaskGroups[0].Tasks[0].Name].Memory.MemoryMaxMB != 0 {
+		t.Errorf("an allocation may use more than it asked for (%v)", err)
+	}
+
+	wished := *config
+	wished.SchedulerAlgorithm, wished.MemoryOversubscriptionEnabled, wished.PauseEvalBroker = "spread", true, true
+	wished.PreemptionConfig.BatchSchedulerEnabled, wished.NodeLimitForFeasibilityChecks = true, 7
+	set, _, err := operator.SchedulerCASConfiguration(&wished, nil)
+	check("set", err)
+	if !set.Updated {
+		t.Error("not updated")
+	}
+	if late, _, err := operator.SchedulerCASConfiguration(&wished, nil); err != nil || late.Updated {
+		t.Errorf("changed as of an old index: %+v (%v)", late, err)
+	}
+	now, _, err := operator.SchedulerGetConfiguration(nil)
+	check("read", err)
+	got := *now.SchedulerConfig
+	wished.ModifyIndex, got.ModifyIndex = 0, 0
+	if got != wished || now.SchedulerConfig.ModifyIndex <= config.ModifyIndex {
+		t.Errorf("set %+v, read %+v", wished, got)
+	}
+
+	// Jobs are taken and wait; then they are placed.
+	waits := register(t, c, shell("waits", "batch", 1, "exit 0"))
+	if eval, _, err := c.Evaluations().Info(waits.EvalID, nil); err != nil || eval.Status != "pending" {
+		t.Errorf("while evaluations are paused one is %+v (%v)", eval, err)
+	}
+	wished.PauseEvalBroker, wished.RejectJobRegistration = false, true
+	_, _, err = operator.SchedulerSetConfiguration(&wished, nil)
+	check("set", err)
+	awaitCount(t, c, "waits", "complete", 1)
+	if _, _, err := c.Jobs().Register(shell("late", "batch", 1, "exit 0"), nil); statusOf(err) != 500 || !strings.Contains(err.Error(), "disabled by the scheduler configuration") {
+		t.Errorf("a job while none are taken: %v", err)
+	}
+	if _, _, err := c.Jobs().Scale("waits", *shell("x", "batch", 1, "").TaskGroups[0].Name, ptr(2), "", false, nil, nil); err == nil {
+		t.Error("a job was scaled while none are taken")
+	}
+	wished.SchedulerAlgorithm = "fastest"
+	if _, _, err := operator.SchedulerSetConfiguration(&wished, nil); statusOf(err) != 400 {
+		t.Errorf("an algorithm that is none: %v", err)
+	}
+	wished.SchedulerAlgorithm, wished.RejectJobRegistration = "spread", false
+	_, _, err = operator.SchedulerSetConfiguration(&wished, nil)
+	check("set", err)
+	greedy.Priority = ptr(51)
+	greedy.TaskGroups[0].Tasks[0].Env = map[string]string{"AGAIN": "1"}
+	if resp := register(t, c, greedy); strings.Contains(resp.Warnings, "oversubscription") {
+		t.Errorf("warnings: %q", resp.Warnings)
+	}
+	await(t, "the task with more memory", func(q *api.QueryOptions) ([]*api.AllocationListStub, *api.QueryMeta, error) {
+		return c.Jobs().Allocations("greedy", false, q)
+	}, func(list []*api.AllocationListStub) bool {
+		return slices.ContainsFunc(list, func(a *api.AllocationListStub) bool { return a.JobVersion == 1 && a.ClientStatus == "running" })
+	})
+}

@@ -117,7 +117,7 @@ func (c *cluster) settle() error {
 }
 
 func (c *cluster) schedule() error {
-	for {
+	for !c.state.Scheduler().PauseEvaluations {
 		var next *event.Evaluation
 		for e := range c.state.PendingEvaluations() {
 			next = e
@@ -134,6 +134,7 @@ func (c *cluster) schedule() error {
 			return fmt.Errorf("plan refused on the state that it was made on: %w", r)
 		}
 	}
+	return nil
 }
 
 func encode(v any) []byte {

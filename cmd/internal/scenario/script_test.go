@@ -96,6 +96,11 @@ func (c *cluster) verb(d *datadriven.TestData) (string, error) {
 		c.do(event.CallerAnonymous, "", commands.StopJob{
 			Key: event.JobKey{Namespace: event.DefaultNamespace, ID: d.CmdArgs[0].Key}, Purge: d.HasArg("purge"),
 		})
+	case "configure":
+		config := event.SchedulerConfigured{Algorithm: textArg(d, "algorithm", ""), PauseEvaluations: d.HasArg("pause"), RejectJobs: d.HasArg("reject")}
+		if r := c.do(event.CallerAnonymous, "", commands.ConfigureScheduler{Config: config}); r != nil {
+			return "", r
+		}
 	case "scale":
 		count := int64(intArg(d, "to", 0))
 		r := c.do(event.CallerAnonymous, "", commands.ScaleJob{
