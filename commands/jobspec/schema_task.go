@@ -6,7 +6,7 @@ var resourcesBlock = table("resources",
 	num("cpu", "CPU").act(),
 	num("cores", "Cores").actFor(int64(0)),
 	num("memory", "MemoryMB").dflt(300).act(),
-	num("memory_max", "MemoryMaxMB"),
+	num("memory_max", "MemoryMaxMB").act(),
 	num("secrets", "SecretsMB").actFor(int64(0)),
 	num("disk", "DiskMB").act(), // becomes the group's
 	num("iops", "IOPS").actFor(int64(0)),

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	nomad "github.com/hashicorp/nomad/api"
+
+	"drover/eventlog/event"
 )
 
 // The official client reads the whole town.
@@ -100,8 +102,13 @@ func TestOfficialClientReadsAllocations(t *testing.T) {
 	if err != nil || len(stubs) != 2 {
 		t.Fatalf("allocations: %v %v", stubs, err)
 	}
-	if stubs[0].AllocatedResources.Tasks["server"].Memory.MemoryMaxMB != 512 {
-		t.Errorf("resources in the stub: %+v", stubs[0].AllocatedResources)
+	if m := stubs[0].AllocatedResources.Tasks["server"].Memory; m.MemoryMB != 256 || m.MemoryMaxMB != 0 {
+		t.Errorf("resources in the stub: %+v", m)
+	}
+	c.commit(&event.SchedulerConfigured{MemoryOversubscribed: true})
+	stubs, _, err = client.Allocations().List(&nomad.QueryOptions{Params: map[string]string{"resources": "true"}})
+	if err != nil || stubs[0].AllocatedResources.Tasks["server"].Memory.MemoryMaxMB != 512 {
+		t.Errorf("resources where memory may be oversubscribed: %+v (%v)", stubs[0].AllocatedResources, err)
 	}
 	prefix := webAlloc(0).Short()
 	found, _, err := client.Allocations().PrefixList(prefix[:6])
