@@ -17,7 +17,8 @@ type Spec struct {
 	Job  *event.Job
 	asks map[string]*Ask // by group
 
-	scaled bool // a group has a scaling policy
+	scaled    bool // a group has a scaling policy
+	memoryMax bool // a task asks for more memory than it is sure of
 }
 
 func newSpec(hash event.Hash, job *event.Job) *Spec {
@@ -26,9 +27,15 @@ func newSpec(hash event.Hash, job *event.Job) *Spec {
 		ask := GroupAsk(g)
 		s.asks[g.Name] = &ask
 		s.scaled = s.scaled || g.Scaling != nil
+		for _, t := range g.Tasks {
+			s.memoryMax = s.memoryMax || t.Resources.MemoryMaxMB != 0
+		}
 	}
 	return s
 }
+
+// AsksMemoryMax reports whether a task of it asks for more memory than it is sure of.
+func (s *Spec) AsksMemoryMax() bool { return s.memoryMax }
 
 // Ask is what one allocation of the group needs; nil when there is no such group.
 func (s *Spec) Ask(group string) *Ask { return s.asks[group] }

@@ -284,6 +284,6 @@ func newOrder(s *projections.State, a *projections.Allocation) event.Order {
 		Group: a.Group, NameIndex: a.NameIndex, Desired: a.Desired, ModifyIndex: a.AllocModifyIndex,
 		Ports: a.Ports(), Previous: a.Previous(), WaitFor: a.WaitFor(), CreateTime: a.CreateTime,
 		ClientStatus: a.Client, KnownTerminal: a.Client.Terminal(),
-		MemoryOversubscribed: s.MemoryOversubscribed(a.Spec.Job.NodePool),
+		MemoryOversubscribed: a.Spec.AsksMemoryMax() && s.MemoryOversubscribed(a.Spec.Job.NodePool),
 	}
 }

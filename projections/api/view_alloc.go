@@ -287,7 +287,7 @@ func allocated(s *projections.State, a *projections.Allocation) *AllocatedResour
 		TaskLifecycles: make(map[string]*event.TaskLifecycle, len(group.Tasks)),
 		Shared:         AllocatedShared{DiskMB: int64(group.EphemeralDisk.SizeMB)},
 	}
-	oversubscribed := s.MemoryOversubscribed(a.Spec.Job.NodePool)
+	oversubscribed := a.Spec.AsksMemoryMax() && s.MemoryOversubscribed(a.Spec.Job.NodePool)
 	for _, t := range group.Tasks {
 		held.Tasks[t.Name] = &AllocatedTask{
 			Cpu:    AllocatedCPU{CpuShares: int64(t.Resources.CPU)},
