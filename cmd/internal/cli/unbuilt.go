@@ -17,8 +17,6 @@ job dispatch                         : parameterized jobs
 job periodic force                   : periodic jobs
 job promote                          : canaries and deployments
 job deployments                      : deployments; "job history" shows the versions of a job
-job scale                            : scaling by command; change the count in the job file and run it again
-job scaling-events                   : the record of scalings; "job history -p" shows what each version changed
 job action                           : actions of tasks
 job tag apply|unset                  : tags of job versions; "job history" shows them by number
 alloc exec|fs|stop|restart|signal    : this operation on allocations
@@ -41,7 +39,6 @@ operator gossip keyring generate|install|list|remove|use : gossip among servers
 operator raft remove-peer|transfer-leadership : clusters of several servers
 operator raft info|logs|state|migrate-backend : looking into a Raft directory; "event verify" and "event stream" read the event log
 operator root keyring list|rotate|remove : encryption keys
-operator scheduler get-config|set-config : changing the scheduler while it runs
 operator snapshot save|inspect|restore|redact|state : snapshots; a copy of a stopped server's data directory is one
 operator utilization                 : utilization reports, an enterprise feature
 acl bootstrap                        : access control lists
@@ -58,7 +55,6 @@ volume create|register|deregister|detach|delete|status|init : volumes
 volume snapshot create|delete|list   : volumes
 volume claim list|delete             : volumes
 plugin status                        : storage plugins
-scaling policy list|info             : scaling policies
 tls ca create|info                   : making certificates
 tls cert create|info                 : making certificates
 ui                                   : a web console
