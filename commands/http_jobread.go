@@ -39,6 +39,7 @@ func (h *HTTP) readRegistration(body []byte, namespace string) (*registration, e
 	if err != nil {
 		return nil, err
 	}
+	jobspec.AddImplied(req.Job)
 	if err := checkPriority(req.EvalPriority); err != nil {
 		return nil, err
 	}

@@ -52,6 +52,8 @@ func envOf(change func(*envInput)) *taskEnv {
 
 func TestTaskEnvironment(t *testing.T) {
 	e := envOf(func(in *envInput) {
+		in.group.Tasks = append(in.group.Tasks, &event.Task{Name: "log-shipper"})
+		in.node.CgroupParent = "/drover"
 		in.task.Env = map[string]string{
 			"ADDR": "http://${NOMAD_ADDR_http}/${NOMAD_META_a}", "PATH": "/opt:${PATH}", "WHERE": "${node.datacenter} ${attr.kernel.name} ${meta.rack}",
 			"SHELL_TEXT": "${FOO} $FOO ${env[\"x\"]}", "INDEX": "${NOMAD_ALLOC_INDEX}",
@@ -61,6 +63,9 @@ func TestTaskEnvironment(t *testing.T) {
 		"NOMAD_ALLOC_NAME": "web.app[2]", "NOMAD_SHORT_ALLOC_ID": "aaaaaaaa", "NOMAD_DC": "dc7", "NOMAD_NAMESPACE": "default",
 		"NOMAD_TASK_DIR": "/allocs/aaaaaaaa-2222-3333-4444-555555555555/main/local", "NOMAD_CPU_LIMIT": "500", "NOMAD_MEMORY_LIMIT": "256",
 		"NOMAD_PORT_http": "80", "NOMAD_HOST_PORT_http": "21000", "NOMAD_ADDR_http": "10.0.0.1:21000", "NOMAD_IP_http": "10.0.0.1",
+		"NOMAD_ALLOC_PORT_http": "80", "NOMAD_HOST_IP_http": "10.0.0.1", "NOMAD_HOST_ADDR_http": "10.0.0.1:21000", "NOMAD_IPv4_http": "10.0.0.1",
+		"NOMAD_PORT_log_shipper_http": "80", "NOMAD_IP_log_shipper_http": "10.0.0.1", "NOMAD_ADDR_log_shipper_http": "10.0.0.1:21000",
+		"NOMAD_PARENT_CGROUP": "/drover",
 		"NOMAD_PORT_my_admin": "22000", "NOMAD_ADDR_my_admin": "192.0.2.1:22000",
 		"NOMAD_META_a": "job", "NOMAD_META_A": "job", "NOMAD_META_b_c": "task", "NOMAD_META_B_C": "task", "NOMAD_META_d": "big",
 		"ADDR": "http://10.0.0.1:21000/job", "PATH": "/opt:/bin", "WHERE": "dc7 linux r1", "SHELL_TEXT": "${FOO} $FOO ${env[\"x\"]}", "INDEX": "2",
@@ -69,7 +74,7 @@ func TestTaskEnvironment(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
-	for _, name := range []string{"NOMAD_TOKEN", "AWS_SECRET_ACCESS_KEY", "NOMAD_MEMORY_MAX_LIMIT", "NOMAD_JOB_PARENT_ID"} {
+	for _, name := range []string{"NOMAD_TOKEN", "AWS_SECRET_ACCESS_KEY", "NOMAD_MEMORY_MAX_LIMIT", "NOMAD_JOB_PARENT_ID", "NOMAD_PORT_main_http"} {
 		if v, ok := e.vars[name]; ok {
 			t.Errorf("%s is set to %q", name, v)
 		}

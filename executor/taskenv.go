@@ -57,8 +57,18 @@ func buildTaskEnv(in envInput) *taskEnv {
 	if t.Resources.MemoryMaxMB > 0 && o.MemoryOversubscribed {
 		v["NOMAD_MEMORY_MAX_LIMIT"] = strconv.Itoa(t.Resources.MemoryMaxMB)
 	}
+	if in.node.CgroupParent != "" {
+		v["NOMAD_PARENT_CGROUP"] = in.node.CgroupParent
+	}
 	for _, p := range o.Ports {
-		e.port(p, addressOf(in.node, p.HostNetwork))
+		ip := addressOf(in.node, p.HostNetwork)
+		e.port(p, ip)
+		// Job files whose tasks had ports of their own ask for those of a sibling by its name.
+		for _, sibling := range in.group.Tasks {
+			if sibling.Name != t.Name {
+				e.portOf(sibling.Name, p, ip)
+			}
+		}
 	}
 	for _, m := range []map[string]string{in.job.Meta, in.group.Meta, t.Meta} {
 		for _, key := range slices.Sorted(maps.Keys(m)) {
@@ -84,17 +94,36 @@ func buildTaskEnv(in envInput) *taskEnv {
 	return e
 }
 
-// port adds the variables of one port label.
-func (e *taskEnv) port(p event.AssignedPort, ip string) {
-	label := cleanName(p.Label)
-	host := strconv.Itoa(p.Value)
-	inside := host
+// sidesOf are a port's number on the host, inside of the task, and its whole address on the host.
+func sidesOf(p event.AssignedPort, ip string) (host, inside, addr string) {
+	host = strconv.Itoa(p.Value)
+	inside = host
 	if p.To > 0 {
 		inside = strconv.Itoa(p.To)
 	}
-	addr := host
-	if ip != "" {
-		addr = net.JoinHostPort(ip, host)
+	if ip == "" {
+		return host, inside, host
+	}
+	return host, inside, net.JoinHostPort(ip, host)
+}
+
+// portOf adds the variables of one port label under the name of another task.
+func (e *taskEnv) portOf(task string, p event.AssignedPort, ip string) {
+	name := cleanName(task) + "_" + cleanName(p.Label)
+	_, inside, addr := sidesOf(p, ip)
+	e.vars["NOMAD_PORT_"+name], e.vars["NOMAD_IP_"+name], e.vars["NOMAD_ADDR_"+name] = inside, ip, addr
+}
+
+// port adds the variables of one port label.
+func (e *taskEnv) port(p event.AssignedPort, ip string) {
+	label := cleanName(p.Label)
+	host, inside, addr := sidesOf(p, ip)
+	switch at := net.ParseIP(ip); {
+	case at == nil:
+	case at.To4() != nil:
+		e.vars["NOMAD_IPv4_"+label] = ip
+	default:
+		e.vars["NOMAD_IPv6_"+label] = ip
 	}
 	for name, value := range map[string]string{
 		"NOMAD_PORT_": inside, "NOMAD_ALLOC_PORT_": inside, "NOMAD_IP_": ip, "NOMAD_ADDR_": addr,

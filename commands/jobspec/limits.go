@@ -36,6 +36,9 @@ const (
 	taskMemoryMBMin = 10
 	groupDiskMBMin  = 10
 
+	// checkNotesMax is how many characters the field's registry keeps of a check's notes.
+	checkNotesMax = 255
+
 	// restartIntervalMin keeps a broken task from spinning.
 	restartIntervalMinSeconds = 5
 

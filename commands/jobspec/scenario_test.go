@@ -17,6 +17,8 @@ import (
 //
 //	parse [var=name=value …] [env=NAME=value …] [lenient] [files] [show=(path, …)]
 //	    reads a job file in HCL, or in HCL's JSON, and prints errors and warnings, else the values at the paths
+//	implied [show=(path, …)]
+//	    the same after the constraints that a registration adds
 //	json [show=(…)]
 //	    the same for the API's JSON
 //	varfile name=x
@@ -37,7 +39,7 @@ func TestScenarios(t *testing.T) {
 			case "reset":
 				varFiles = nil
 				return ""
-			case "parse":
+			case "parse", "implied":
 				cfg := ParseConfig{Path: "job.hcl", Body: []byte(d.Input), VarFiles: varFiles, Strict: !d.HasArg("lenient")}
 				if d.HasArg("files") {
 					cfg.AllowFS, cfg.Path = true, "testdata/files/job.hcl"
@@ -51,6 +53,9 @@ func TestScenarios(t *testing.T) {
 					}
 				}
 				r, err := Parse(cfg)
+				if d.Cmd == "implied" && err == nil {
+					AddImplied(r.Job)
+				}
 				return report(d, r, err)
 			case "json":
 				r, err := ParseJSON([]byte(d.Input))

@@ -106,7 +106,7 @@ var disconnectBlock = table("disconnect",
 )
 
 var networkBlock = table("network",
-	str("mode", "Mode").actFor("", "host"),
+	str("mode", "Mode").actFor("", "host", "bridge"),
 	str("device", "Device"),
 	str("cidr", "CIDR"),
 	str("ip", "IP"),
@@ -180,7 +180,7 @@ var groupBlock = table("group",
 	strMap("meta", "Meta").act(),
 	many("affinity", "Affinities", affinityBlock).act(),
 	many("spread", "Spreads", spreadBlock).act(),
-	mapped("volume", "Volumes", volumeBlock),
+	mapped("volume", "Volumes", volumeBlock).act(), // no node offers any, which the validator says
 	one("disconnect", "Disconnect", disconnectBlock),
 	one("reschedule", "ReschedulePolicy", rescheduleBlock),
 	one("update", "Update", updateBlock),

@@ -16,7 +16,7 @@ var resourcesBlock = table("resources",
 		num("count", "Count").within(0, maxInt).dflt(1),
 		many("constraint", "Constraints", constraintBlock),
 		many("affinity", "Affinities", affinityBlock),
-	).labelled("Name")),
+	).labelled("Name").acting()).act(), // no node offers any, which the validator says
 	one("numa", "NUMA", table("numa",
 		str("affinity", "Affinity").dflt("none"),
 		strs("devices", "Devices"),
@@ -40,7 +40,7 @@ var vaultBlock = table("vault",
 	str("change_mode", "ChangeMode").dflt("restart"),
 	str("change_signal", "ChangeSignal").dflt("SIGHUP"),
 	flag("allow_token_expiration", "AllowTokenExpiration"),
-)
+).acting()
 
 var secretBlock = table("secret",
 	str("", "Name"),
@@ -48,7 +48,7 @@ var secretBlock = table("secret",
 	str("path", "Path"),
 	opaque("config", "Config"),
 	strMap("env", "Env"),
-).labelled("Name")
+).labelled("Name").acting()
 
 var identityBlock = table("identity",
 	str("name", "Name").dflt("default"),
@@ -69,7 +69,7 @@ var volumeMountBlock = table("volume_mount",
 	flag("read_only", "ReadOnly"),
 	str("propagation_mode", "PropagationMode").dflt("private"),
 	str("selinux_label", "SELinuxLabel"),
-)
+).acting()
 
 var artifactBlock = table("artifact",
 	str("source", "GetterSource").act(),
@@ -134,13 +134,13 @@ var taskBlock = table("task",
 	many("service", "Services", serviceBlock),
 	many("artifact", "Artifacts", artifactBlock).act(),
 	many("template", "Templates", templateBlock).act(),
-	one("vault", "Vault", vaultBlock),
+	one("vault", "Vault", vaultBlock).act(), // no node has it, which the validator says
 	one("consul", "Consul", consulBlock),
-	many("secret", "Secrets", secretBlock),
+	many("secret", "Secrets", secretBlock).act(),
 	many("identity", "$identities", identityBlock),
 	one("", "Identity", identityBlock),
 	many("", "Identities", identityBlock),
-	many("volume_mount", "VolumeMounts", volumeMountBlock),
+	many("volume_mount", "VolumeMounts", volumeMountBlock).act(),
 	one("dispatch_payload", "DispatchPayload", table("dispatch_payload", str("file", "File"))),
 	one("csi_plugin", "CSIPluginConfig", table("csi_plugin",
 		str("id", "ID"),

@@ -247,6 +247,35 @@ func (v *validator) group(g *event.TaskGroup, path string) {
 	}
 	v.networks(path, g.Networks)
 	v.tasks(g, path)
+	v.services(g, path)
+	v.beyond(g, path)
+}
+
+// beyond warns of what is right and what no node offers: the group waits for one that does.
+func (v *validator) beyond(g *event.TaskGroup, path string) {
+	wait := func(at, what string) {
+		v.warn(at, "will not run here: no node of this version %s, so nothing of the group is placed", what)
+	}
+	if len(g.Networks) > 0 {
+		if mode := g.Networks[0].Mode; mode == "bridge" || strings.HasPrefix(mode, "cni/") {
+			wait(path+".network.mode", fmt.Sprintf("makes networks of the mode %q", mode))
+		}
+	}
+	if len(g.Volumes) > 0 {
+		wait(path+".volume", "offers volumes")
+	}
+	for _, t := range g.Tasks {
+		at := path + ".task." + t.Name
+		if len(t.Resources.Devices) > 0 {
+			wait(at+".resources.device", "offers devices")
+		}
+		if t.Vault != nil {
+			wait(at+".vault", "has Vault")
+		}
+		if len(t.Secrets) > 0 {
+			wait(at+".secret", "has a provider of secrets")
+		}
+	}
 }
 
 func (v *validator) tasks(g *event.TaskGroup, path string) {

@@ -71,6 +71,7 @@ func TestOfficialClientKnowsEveryField(t *testing.T) {
 
 	job := shell("shape", "service", 1, "echo hello; exec sleep 3600")
 	job.Meta = map[string]string{"owner": "ops"}
+	job.TaskGroups[0].Tasks[0].KillSignal = "SIGTERM"
 	job.TaskGroups[0].Networks = []*api.NetworkResource{{DynamicPorts: []api.Port{{Label: "http"}}, ReservedPorts: []api.Port{{Label: "fixed", Value: freePort()}}}}
 	validated, _, err := c.Jobs().Validate(job, nil)
 	seen("validate", validated, err, "DriverConfigValidated")
@@ -88,7 +89,11 @@ func TestOfficialClientKnowsEveryField(t *testing.T) {
 	seen("job", info, err, "ID", "Name", "Namespace", "Type", "Priority", "Datacenters", "NodePool", "Status", "SubmitTime", "Meta.owner",
 		"CreateIndex", "ModifyIndex", "JobModifyIndex", "Update.MaxParallel", "TaskGroups.0.EphemeralDisk.SizeMB",
 		"TaskGroups.0.RestartPolicy.Interval", "TaskGroups.0.ReschedulePolicy.Delay", "TaskGroups.0.Networks.0.DynamicPorts.0.Label",
-		"TaskGroups.0.Tasks.0.Config.command", "TaskGroups.0.Tasks.0.LogConfig.MaxFiles", "TaskGroups.0.Tasks.0.KillTimeout")
+		"TaskGroups.0.Tasks.0.Config.command", "TaskGroups.0.Tasks.0.LogConfig.MaxFiles", "TaskGroups.0.Tasks.0.KillTimeout",
+		"TaskGroups.0.Constraints.0.LTarget")
+	if implied := info.TaskGroups[0].Constraints[0]; implied.LTarget != "${attr.os.signals}" || implied.RTarget != "SIGTERM" {
+		t.Errorf("implied: %+v", implied)
+	}
 	jobs, _, err := c.Jobs().ListOptions(&api.JobListOptions{Fields: &api.JobListFields{Meta: true}}, nil)
 	seen("jobs", jobs, err, "0.ID", "0.Name", "0.Namespace", "0.Datacenters", "0.Type", "0.Priority", "0.Status", "0.JobSummary.Summary.group.Running",
 		"0.JobSummary.Namespace", "0.CreateIndex", "0.ModifyIndex", "0.JobModifyIndex", "0.SubmitTime", "0.Meta.owner")
