@@ -41,17 +41,21 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build makes the shim and the program that carries it, without touching the
-// source tree: the compiler is shown the fresh shim in the place of the one there.
+// build makes the programs that drover carries, and drover, without touching the
+// source tree: the compiler is shown the fresh ones in the place of those there.
 func build(dir string) error {
 	root, err := filepath.Abs("../../..")
 	if err != nil {
 		return err
 	}
 	shimPath, droverPath = filepath.Join(dir, "drover-shim"), filepath.Join(dir, "drover")
+	makerPath := filepath.Join(dir, "drover-container")
 	overlay := filepath.Join(dir, "overlay.json")
 	text, err := json.Marshal(map[string]map[string]string{
-		"Replace": {filepath.Join(root, "executor/shim/bin/drover-shim"): shimPath},
+		"Replace": {
+			filepath.Join(root, "executor/shim/bin/drover-shim"):      shimPath,
+			filepath.Join(root, "executor/shim/bin/drover-container"): makerPath,
+		},
 	})
 	if err != nil {
 		return err
@@ -61,6 +65,7 @@ func build(dir string) error {
 	}
 	for _, args := range [][]string{
 		{"-ldflags", "-s -w", "-o", shimPath, "./cmd/drover-shim"},
+		{"-tags", "netgo osusergo", "-ldflags", "-s -w -extldflags '-static'", "-o", makerPath, "./cmd/drover-container"},
 		{"-overlay", overlay, "-o", droverPath, "./cmd/drover"},
 	} {
 		cmd := exec.Command("go", append([]string{"build", "-trimpath"}, args...)...)
