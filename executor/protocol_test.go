@@ -377,3 +377,16 @@ func TestOrderToExecLatency(t *testing.T) {
 		t.Errorf("median of %v from order to exec", took[7])
 	}
 }
+
+// A start that takes long, as the download of an image does, is given up when the allocation is to stop.
+func TestLongStartIsGivenUp(t *testing.T) {
+	s, m := newFakeServer(t), new(fakedriver.Machine)
+	startAgent(t, fakeConfig(t, s, m))
+	id := s.place(fakeJob(map[string]any{"start_block_for": "1h"}))
+	s.until("start", func() bool { return historyOf(s.tasks[id]["main"]) == "Received, Task Setup" })
+	s.stop(id)
+	s.untilStatus(id, event.ClientComplete)
+	if len(m.Running()) != 0 {
+		t.Errorf("%v runs", m.Running())
+	}
+}

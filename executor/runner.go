@@ -396,7 +396,7 @@ func (r *runner) start(ctx context.Context, a actStart) {
 		err = errGivenUp
 	}
 	if err == nil {
-		started, err = d.Start(context.Background(), t)
+		started, err = d.Start(ctx, t)
 	}
 	if hook := r.env.cfg.Hooks.OnTaskStart; hook != nil {
 		hook(time.Since(begin), err)
@@ -407,6 +407,9 @@ func (r *runner) start(ctx context.Context, a actStart) {
 			r.env.log.Warn("start of task failed, but the task is there", "alloc", r.id, "task", a.Task, "err", err)
 			started, err = found, nil
 		}
+	}
+	if err != nil && ctx.Err() != nil {
+		err = errGivenUp
 	}
 	if err != nil {
 		r.send(obsStartFailed{Task: a.Task, Start: a.Start, Err: err})

@@ -43,6 +43,7 @@ type pull struct {
 	done    chan struct{}
 	err     error
 	waiting []*driver.Task
+	giveUp  context.CancelFunc // called when nobody waits any more
 }
 
 func newImages(api *client.Client, cfg Config) *images {
@@ -163,25 +164,39 @@ func (i *images) pull(ctx context.Context, t *driver.Task, o *options, name stri
 	i.mu.Lock()
 	p, ok := i.pulls[name]
 	if !ok {
-		p = &pull{done: make(chan struct{})}
+		whole, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+		p = &pull{done: make(chan struct{}), giveUp: giveUp}
 		i.pulls[name] = p
+		go func() {
+			defer giveUp()
+			p.err = i.fetch(whole, p, o, name, here)
+			i.leave(name, p, nil)
+			close(p.done)
+		}()
 	}
 	p.waiting = append(p.waiting, t)
 	i.mu.Unlock()
-	if ok {
-		select {
-		case <-p.done:
-			return p.err
-		case <-ctx.Done():
-			return ctx.Err()
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		i.leave(name, p, t)
+		return ctx.Err()
+	}
+}
+
+// leave takes a task out of those that wait for a pull. One that nobody waits for is given up, and one that is over (t is
+// nil) or given up is joined by nobody.
+func (i *images) leave(name string, p *pull, t *driver.Task) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	p.waiting = slices.DeleteFunc(p.waiting, func(other *driver.Task) bool { return t == nil || other == t })
+	if len(p.waiting) == 0 {
+		p.giveUp()
+		if i.pulls[name] == p {
+			delete(i.pulls, name)
 		}
 	}
-	p.err = i.fetch(ctx, p, o, name, here)
-	i.mu.Lock()
-	delete(i.pulls, name)
-	i.mu.Unlock()
-	close(p.done)
-	return p.err
 }
 
 func (i *images) fetch(ctx context.Context, p *pull, o *options, name string, here bool) error {

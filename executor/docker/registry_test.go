@@ -3,6 +3,7 @@ package docker
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -191,4 +192,64 @@ func TestCredentials(t *testing.T) {
 	if _, err := authFromHelper(t.Context(), "none", "shop.example"); err == nil {
 		t.Error("a helper that is not there gave credentials")
 	}
+}
+
+// A pull goes on for as long as one task waits for it.
+func TestPullIsGivenUp(t *testing.T) {
+	asked, gone := make(chan struct{}, 100), make(chan struct{}, 100)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done() // the daemon has hung up
+		gone <- struct{}{}
+	}))
+	t.Cleanup(server.Close)
+	d := shared.driver(t)
+	name := strings.TrimPrefix(server.URL, "http://") + "/shop/slow:1"
+	start := func() (cancel context.CancelFunc, ended chan error) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended = make(chan error, 1)
+		made := task(t, shell("", "image", name))
+		go func() {
+			_, err := d.Start(ctx, made)
+			ended <- err
+		}()
+		return cancel, ended
+	}
+	waiting := func(n int) {
+		for deadline := time.Now().Add(time.Minute); ; <-time.After(time.Millisecond) {
+			d.images.mu.Lock()
+			p := d.images.pulls[name]
+			ok := p == nil && n == 0 || p != nil && len(p.waiting) == n
+			d.images.mu.Unlock()
+			if ok {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("it is not %d tasks that wait", n)
+			}
+		}
+	}
+	cancelOne, one := start()
+	waiting(1)
+	cancelOther, other := start()
+	waiting(2)
+	<-asked
+	cancelOne()
+	if err := <-one; !errors.Is(err, context.Canceled) {
+		t.Errorf("the first: %v", err)
+	}
+	waiting(1)
+	select {
+	case err := <-other:
+		t.Fatalf("the second went with the first: %v", err)
+	case <-gone:
+		t.Fatal("the pull was given up while a task waits for it")
+	default:
+	}
+	cancelOther()
+	if err := <-other; !errors.Is(err, context.Canceled) {
+		t.Errorf("the second: %v", err)
+	}
+	waiting(0)
+	<-gone
 }

@@ -61,16 +61,28 @@ func (d Driver) Fingerprint(context.Context) event.DriverInfo {
 }
 
 // Start implements driver.Driver. Options: run_for (duration; absent runs until it is stopped), exit_code, exit_signal,
-// start_error, start_error_recoverable, ignore_kill, stdout_string, stderr_string.
-func (d Driver) Start(_ context.Context, t *driver.Task) (driver.Running, error) {
+// start_error, start_error_recoverable, start_block_for (duration), ignore_kill, stdout_string, stderr_string.
+func (d Driver) Start(ctx context.Context, t *driver.Task) (driver.Running, error) {
 	o := driver.OptionsOf(t.Config)
 	runFor, startError, output := o.String("run_for"), o.String("start_error"), o.String("stdout_string")
 	errorOutput := o.String("stderr_string")
 	recoverable, ignore := o.String("start_error_recoverable") == "true", o.String("ignore_kill") == "true"
 	code, _ := o.Int("exit_code")
 	signal, _ := o.Int("exit_signal")
+	block := o.String("start_block_for")
 	if err := o.Err(); err != nil {
 		return nil, err
+	}
+	if block != "" {
+		wait, err := time.ParseDuration(block)
+		if err != nil {
+			return nil, driver.Invalid{Err: fmt.Errorf("start_block_for: %w", err)}
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	if startError != "" {
 		if recoverable {
