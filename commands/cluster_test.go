@@ -364,6 +364,14 @@ func (c *cluster) line(r *event.Record) string {
 		return fmt.Sprintf("%s version %d", e.JobID, e.Version)
 	case *event.SchedulerConfigured:
 		return fmt.Sprintf("%+v", *e)
+	case *event.NodePoolSet:
+		return fmt.Sprintf("%s %q", e.Pool.Name, e.Pool.Description)
+	case *event.NodePoolDeleted:
+		return e.Name
+	case *event.NamespaceSet:
+		return fmt.Sprintf("%s %q", e.Namespace.Name, e.Namespace.Description)
+	case *event.NamespaceDeleted:
+		return e.Name
 	case *event.JobScaled:
 		text := e.JobID + "." + e.Group
 		if e.Count != nil {

@@ -144,6 +144,9 @@ func (c SubmitJob) decide(d *decision) *Rejection {
 			return reject(ReasonInvalid, "keep the counts of job %v: %v", key, err)
 		}
 	}
+	if r := admit(d.state, job); r != nil {
+		return r
+	}
 	if r := checkVersion(d.state, old, job); r != nil {
 		return r
 	}
@@ -243,6 +246,9 @@ func (c EvaluateJob) decide(d *decision) *Rejection {
 	job := d.state.Job(c.Key)
 	if job == nil {
 		return reject(ReasonNotFound, "job not found")
+	}
+	if r := admit(d.state, job.Spec.Job); r != nil && !job.Stopped {
+		return r
 	}
 	return d.createEvaluation(event.Evaluation{
 		ID: d.newID("evaluation", 0), Namespace: c.Key.Namespace, JobID: c.Key.ID,

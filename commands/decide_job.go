@@ -33,6 +33,9 @@ func (c RevertJob) decide(d *decision) *Rejection {
 		return reject(ReasonNotFound, "job %q in namespace %q at version %d not found", c.Key.ID, c.Key.Namespace, c.Version)
 	}
 	target := old.Older[at]
+	if r := admit(d.state, target.Spec.Job); r != nil {
+		return r
+	}
 	evalID := d.newID("evaluation", 0)
 	submitted := &event.JobSubmitted{
 		Namespace: c.Key.Namespace, JobID: c.Key.ID, Version: old.Version + 1, Spec: target.SpecHash, Source: target.Source, SubmitTime: d.now,

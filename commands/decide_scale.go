@@ -66,6 +66,9 @@ func (c ScaleJob) decide(d *decision) *Rejection {
 	resized := *group
 	resized.Count = int(count)
 	job.TaskGroups[slices.Index(job.TaskGroups, group)] = &resized
+	if r := admit(d.state, &job); r != nil {
+		return r
+	}
 	if r := checkVersion(d.state, old, &job); r != nil {
 		return r
 	}

@@ -21,6 +21,12 @@ func (h *HTTP) Register(rt *rest.Router) {
 	rt.Handle("PUT POST", "/v1/job/{id...}/scale", h.write(h.scaleJob))
 	rt.Handle("PUT POST", "/v1/job/{id...}/revert", h.write(h.revertJob))
 	rt.Handle("PUT POST", "/v1/operator/scheduler/configuration", h.write(h.configureScheduler))
+	rt.Handle("PUT POST", "/v1/node/pools", h.write(h.setNodePool))
+	rt.Handle("PUT POST", "/v1/node/pool/{id}", h.write(h.setNodePool))
+	rt.Handle(http.MethodDelete, "/v1/node/pool/{id}", h.write(h.deleteNodePool))
+	rt.Handle("PUT POST", "/v1/namespace", h.write(h.setNamespace))
+	rt.Handle("PUT POST", "/v1/namespace/{id}", h.write(h.setNamespace))
+	rt.Handle(http.MethodDelete, "/v1/namespace/{id}", h.write(h.deleteNamespace))
 	rt.Handle("PUT POST", "/v1/validate/job", h.validateJob)
 	rt.Handle("PUT POST", "/v1/jobs/parse", h.parseJob)
 	rt.Handle(http.MethodPut, "/v1/system/gc", h.write(h.collectGarbage))
@@ -69,15 +75,6 @@ func (h *HTTP) question(r *http.Request) (q rest.Query, namespace string, err er
 		return q, "", err
 	}
 	return q, q.Get("namespace"), q.InRegion(h.cfg.Region)
-}
-
-// onlyNamespace refuses namespaces that do not exist: there is only the one that
-// every cluster has.
-func onlyNamespace(namespace string) error {
-	if namespace != event.DefaultNamespace {
-		return rest.Errorf(http.StatusInternalServerError, "nonexistent namespace %q", namespace)
-	}
-	return nil
 }
 
 func (h *HTTP) submitJob(w http.ResponseWriter, r *http.Request) error {

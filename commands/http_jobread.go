@@ -52,7 +52,7 @@ func (h *HTTP) readRegistration(body []byte, namespace string) (*registration, e
 		}
 	}
 	warnings = append(warnings, memoryIgnored(h.cfg.Store.Snapshot(), req.Job)...)
-	return &registration{req, warningText(slices.Concat(req.Warnings, warnings))}, onlyNamespace(req.Job.Namespace)
+	return &registration{req, warningText(slices.Concat(req.Warnings, warnings))}, nil
 }
 
 // memoryIgnored names the tasks that ask for more memory than they are sure of where
@@ -112,6 +112,11 @@ func (h *HTTP) validateJob(w http.ResponseWriter, r *http.Request) error {
 	}
 	answer := JobValidateResponse{DriverConfigValidated: true}
 	req, err := h.readRegistration(body, namespace)
+	if err == nil {
+		if r := admit(h.cfg.Store.Snapshot(), req.Job); r != nil {
+			err = r
+		}
+	}
 	if err != nil {
 		answer.DriverConfigValidated = false
 		answer.Error = err.Error()

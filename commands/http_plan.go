@@ -67,6 +67,9 @@ func (h *HTTP) planJob(w http.ResponseWriter, r *http.Request) error {
 	}
 	state := h.cfg.Store.Snapshot()
 	old := state.Job(event.JobKey{Namespace: req.Job.Namespace, ID: req.Job.ID})
+	if r := admit(state, req.Job); r != nil {
+		return httpError(r, false)
+	}
 	if r := checkVersion(state, old, req.Job); r != nil {
 		return httpError(r, false)
 	}

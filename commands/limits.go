@@ -71,6 +71,10 @@ const (
 	// real clusters have tens.
 	systemJobsMax = 1000
 
+	// descriptionMax bounds, in bytes, what is said about a node pool or namespace in
+	// a list, where it takes up a column.
+	descriptionMax = 256
+
 	// jobCountMax bounds the allocations of one job.
 	jobCountMax = 50_000
 

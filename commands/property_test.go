@@ -30,6 +30,7 @@ func TestDecideKeepsThePromises(t *testing.T) {
 			"submit":   g.submit,
 			"stop":     g.stop,
 			"scale":    g.scale,
+			"places":   g.places,
 			"plan":     g.plan,
 			"plan2":    g.plan,
 			"plan3":    g.plan,
@@ -78,6 +79,10 @@ func (g *generator) submit(t *rapid.T) {
 	if job.ID == "db" {
 		job.Type = event.JobTypeBatch
 	}
+	job.Namespace = space(t)
+	if rapid.IntRange(0, 3).Draw(t, "in a pool") == 0 {
+		job.NodePool = "gpu"
+	}
 	if rapid.IntRange(0, 2).Draw(t, "scaled") == 0 {
 		job.TaskGroups[0].Scaling = &event.ScalingPolicy{Min: 1, Max: 4, Enabled: true}
 	}
@@ -86,12 +91,26 @@ func (g *generator) submit(t *rapid.T) {
 }
 
 func (g *generator) stop(t *rapid.T) {
-	g.must(&Command{Body: StopJob{Key: event.JobKey{Namespace: "default", ID: jobWord(t)}, Purge: rapid.Bool().Draw(t, "purge")}})
+	g.must(&Command{Body: StopJob{Key: event.JobKey{Namespace: space(t), ID: jobWord(t)}, Purge: rapid.Bool().Draw(t, "purge")}})
+}
+
+// places has pools and namespaces come, change and go, and a node join one.
+func (g *generator) places(t *rapid.T) {
+	g.must(&Command{Body: rapid.SampledFrom([]Body{
+		SetNodePool{event.NodePool{Name: "gpu"}}, SetNodePool{event.NodePool{Name: "gpu", Description: "changed"}}, DeleteNodePool{"gpu"},
+		SetNamespace{event.Namespace{Name: "ops"}}, DeleteNamespace{"ops"}, DeleteNamespace{"ops"},
+		SetNamespace{event.Namespace{Name: "ops", Capabilities: &event.NamespaceCapabilities{DisabledTaskDrivers: []string{"raw_exec"}}}},
+	}).Draw(t, "what of a place")})
+}
+
+// space is where a job is.
+func space(t *rapid.T) string {
+	return rapid.SampledFrom([]string{"default", "default", "default", "ops"}).Draw(t, "namespace")
 }
 
 func (g *generator) scale(t *rapid.T) {
 	scale := ScaleJob{
-		Key: event.JobKey{Namespace: "default", ID: jobWord(t)}, Group: rapid.SampledFrom([]string{"g", "h"}).Draw(t, "group"),
+		Key: event.JobKey{Namespace: space(t), ID: jobWord(t)}, Group: rapid.SampledFrom([]string{"g", "h"}).Draw(t, "group"),
 		Error: rapid.IntRange(0, 4).Draw(t, "error") == 0, Meta: map[string]any{"by": "test"},
 	}
 	if rapid.Bool().Draw(t, "counts") {
@@ -225,6 +244,9 @@ func (g *generator) report(t *rapid.T) {
 func (g *generator) register(t *rapid.T) {
 	word := nodeWord(rapid.IntRange(0, 3).Draw(t, "node"))
 	node := testNode(word, int64(rapid.SampledFrom([]int{1000, 1000, 600}).Draw(t, "cpu")), 1000, 1000)
+	if rapid.IntRange(0, 5).Draw(t, "joins") == 0 {
+		node.NodePool = "gpu"
+	}
 	g.must(&Command{Body: RegisterNode{Node: node, SecretHash: secretOf(word), Incarnation: uint64(rapid.IntRange(1, 3).Draw(t, "incarnation"))}})
 }
 

@@ -127,7 +127,7 @@ func (c *cluster) parse(d *datadriven.TestData) (*Command, error) {
 	if len(a.bare) > 0 {
 		name = a.bare[0]
 	}
-	key := event.JobKey{Namespace: "default", ID: name}
+	key := event.JobKey{Namespace: a.word("namespace", "default"), ID: name}
 	switch d.Cmd {
 	case "submit":
 		cmd.Body = parseSubmit(name, a, d.Input)
@@ -140,6 +140,25 @@ func (c *cluster) parse(d *datadriven.TestData) (*Command, error) {
 			scale.Count = &count
 		}
 		cmd.Body = scale
+	case "pool":
+		pool := event.NodePool{Name: name, Description: a.word("description", "")}
+		if algorithm := a.word("algorithm", ""); algorithm != "" {
+			pool.SchedulerConfiguration = &event.NodePoolScheduler{SchedulerAlgorithm: algorithm}
+		}
+		cmd.Body = SetNodePool{pool}
+	case "delete-pool":
+		cmd.Body = DeleteNodePool{name}
+	case "namespace":
+		namespace := event.Namespace{Name: name, Description: a.word("description", "")}
+		if a.has("enabled") || a.has("disabled") || a.has("no-network") {
+			namespace.Capabilities = &event.NamespaceCapabilities{EnabledTaskDrivers: a.set["enabled"], DisabledTaskDrivers: a.set["disabled"], DisabledNetworkModes: a.set["no-network"]}
+		}
+		if a.has("allowed") || a.has("denied") {
+			namespace.NodePoolConfiguration = &event.NamespaceNodePools{Default: a.word("default", ""), Allowed: a.set["allowed"], Denied: a.set["denied"]}
+		}
+		cmd.Body = SetNamespace{namespace}
+	case "delete-namespace":
+		cmd.Body = DeleteNamespace{name}
 	case "configure":
 		configure := ConfigureScheduler{Config: event.SchedulerConfigured{
 			Algorithm: a.word("algorithm", ""), RejectJobs: a.has("reject"), PauseEvaluations: a.has("pause"), MemoryOversubscribed: a.has("oversubscribe"),
@@ -276,6 +295,10 @@ func parseSubmit(name string, a args, input string) SubmitJob {
 	job := testJob(name, groups...)
 	job.Type = a.word("type", event.JobTypeService)
 	job.Priority = a.number("priority", 50)
+	job.Namespace, job.NodePool = a.word("namespace", "default"), a.word("pool", "default")
+	for _, mode := range a.set["network"] {
+		job.TaskGroups[0].Networks = []event.NetworkResource{{Mode: mode}}
+	}
 	job.AllAtOnce = a.has("all-at-once")
 	if a.has("max") {
 		job.TaskGroups[0].Scaling = &event.ScalingPolicy{Min: int64(a.number("min", 0)), Max: int64(a.number("max", 0)), Enabled: true}

@@ -19,7 +19,7 @@ import (
 
 const checkpointMagic = "drover state\n"
 
-const checkpointTables = 7
+const checkpointTables = 9
 
 // partBytesMax bounds one part of a checkpoint that is read back: a larger
 // length is damage. A row is at most a blob with its chunks.
@@ -56,7 +56,7 @@ func (s *State) Encode(w io.Writer) error {
 	}
 	for _, n := range []int{
 		s.blobs.len(), s.specs.len(), s.jobs.len(), s.evaluations.len(), s.nodes.len(),
-		s.commands.len(), s.allocationCount,
+		s.commands.len(), s.pools.len(), s.namespaces.len(), s.allocationCount,
 	} {
 		head.Counts = append(head.Counts, uint64(n))
 	}
@@ -77,6 +77,8 @@ func (s *State) Encode(w io.Writer) error {
 		func() error { return writeParts(out, s.evaluations.all()) },
 		func() error { return writeParts(out, s.nodes.all()) },
 		func() error { return writeParts(out, s.commands.all()) },
+		func() error { return writeParts(out, s.pools.all()) },
+		func() error { return writeParts(out, s.namespaces.all()) },
 		func() error { return s.writeAllocations(out) },
 	} {
 		if err := write(); err != nil {
@@ -199,7 +201,13 @@ func (s *State) readTables(in *bufio.Reader, counts []uint64) error {
 				s.commandAge.put(agedCommand{c.Time, c.ID}, c.ID)
 			})
 		},
-		func() error { return s.readAllocations(in, counts[6]) },
+		func() error {
+			return readParts(in, counts[6], func(p *NodePool) { s.pools.put(p.Name, p) })
+		},
+		func() error {
+			return readParts(in, counts[7], func(n *Namespace) { s.namespaces.put(n.Name, n) })
+		},
+		func() error { return s.readAllocations(in, counts[8]) },
 	} {
 		if err := read(); err != nil {
 			return err

@@ -114,6 +114,14 @@ func (s *State) apply(r *event.Record) {
 		s.allocationsReported(r, e)
 	case *event.Collected:
 		s.collected(r, e)
+	case *event.NodePoolSet:
+		s.nodePoolSet(r, e.Pool)
+	case *event.NodePoolDeleted:
+		s.nodePoolDeleted(r, e)
+	case *event.NamespaceSet:
+		s.namespaceSet(r, e)
+	case *event.NamespaceDeleted:
+		s.namespaceDeleted(r, e)
 	default:
 		panic(fmt.Sprintf("fold record %d: no meaning for %v", r.Index, r.Kind))
 	}
@@ -684,6 +692,7 @@ func (s *State) nodeRegistered(r *event.Record, e *event.NodeRegistered) {
 		n.derive()
 		s.nodes.put(e.NodeID, n)
 		s.enterFleet(n)
+		s.joinPool(r, n.Info)
 		n.note(r.Index, r.Time, "Cluster", "Node registered")
 	} else {
 		n.note(r.Index, r.Time, "Cluster", "Node re-registered")
@@ -719,6 +728,7 @@ func (s *State) nodeChanged(r *event.Record, e *event.NodeChanged) {
 	n.Info = &info
 	n.derive()
 	s.reclass(n, was)
+	s.joinPool(r, n.Info)
 	n.RoomIndex = r.Index
 	s.putNode(n, r.Index)
 }

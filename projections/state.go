@@ -10,7 +10,7 @@ import (
 
 // FoldVersion names the meaning of the fold. Checksums of states and checkpoints
 // are compared within one fold version only.
-const FoldVersion = 2
+const FoldVersion = 3
 
 // Cluster is the identity of the cluster, from its first record.
 type Cluster struct {
@@ -30,6 +30,8 @@ const (
 	TableAllocations
 	TableNodes
 	TableScalingPolicies
+	TableNodePools
+	TableNamespaces
 	tableCount
 )
 
@@ -52,6 +54,8 @@ type State struct {
 	blobs       table[event.Hash, *blob] // by pointer: a leaf of the tree is copied for every change
 	specs       table[event.Hash, *Spec]
 	commands    table[event.ID, Remembered]
+	pools       table[string, *NodePool]  // with those that every cluster has
+	namespaces  table[string, *Namespace] // likewise
 
 	// The rest are indexes: derived from the tables above, and rebuilt from
 	// them when a checkpoint is read.
@@ -151,7 +155,9 @@ func compareHash(a, b event.Hash) int {
 
 // New is the state before the first record.
 func New() *State {
-	return &State{
+	s := &State{
+		pools:            newTable[string, *NodePool](cmp.Compare[string]),
+		namespaces:       newTable[string, *Namespace](cmp.Compare[string]),
 		jobs:             newTable[event.JobKey, *Job](event.JobKey.Compare),
 		evaluations:      newTable[event.ID, *event.Evaluation](event.ID.Compare),
 		allocationIDs:    newIDIndex(),
@@ -170,6 +176,8 @@ func New() *State {
 		ended:            newEndings(),
 		classes:          feasibilityClasses{numbers: newTable[string, feasibilityClass](cmp.Compare[string])},
 	}
+	s.addBuiltIns()
+	return s
 }
 
 // clone is a state that can be changed without changing s. Only the one owner
@@ -182,6 +190,8 @@ func (s *State) clone() *State {
 	c.blobs = s.blobs.copy()
 	c.specs = s.specs.copy()
 	c.commands = s.commands.copy()
+	c.pools = s.pools.copy()
+	c.namespaces = s.namespaces.copy()
 	c.allocationsOfJob = s.allocationsOfJob.copy()
 	c.evaluationsOfJob = s.evaluationsOfJob.copy()
 	c.evaluationAge = s.evaluationAge.copy()
@@ -220,12 +230,6 @@ type Scheduler struct {
 
 // Scheduler is the scheduler's configuration.
 func (s *State) Scheduler() *Scheduler { return &s.scheduler }
-
-// Algorithm is how the nodes of a pool are ranked.
-func (s *State) Algorithm(pool string) string { return s.scheduler.Algorithm }
-
-// MemoryOversubscribed reports whether tasks on nodes of a pool may use memory_max.
-func (s *State) MemoryOversubscribed(pool string) bool { return s.scheduler.MemoryOversubscribed }
 
 // TableIndex is the last index at which an object of the table changed, and at
 // least 1, since index 0 means "do not block" to a blocking query.

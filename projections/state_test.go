@@ -172,6 +172,8 @@ func life(t testing.TB) *story {
 	s.tell(&event.NodeChanged{NodeID: named("n2"), AttributesSet: map[string]string{"cpu": "amd64"}, AttributesRemoved: []string{"os"}, ComputedClass: "other"})
 	s.tell(&event.NodeStatusChanged{NodeID: named("n2"), Status: event.NodeDown, Description: "heartbeat missed"}, s.newEval("db"))
 	s.tell(&event.NodeEligibilitySet{NodeID: named("n2"), Ineligible: true})
+	s.tell(&event.NodePoolSet{Pool: event.NodePool{Name: "gpu", Description: "cards"}}, &event.NodePoolSet{Pool: event.NodePool{Name: "cold"}}, &event.NodePoolDeleted{Name: "cold"})
+	s.tell(&event.NamespaceSet{Namespace: event.Namespace{Name: "ops"}}, &event.NamespaceSet{Namespace: event.Namespace{Name: "gone"}}, &event.NamespaceDeleted{Name: "gone"})
 	s.submit("web", 4, 600)
 	s.tell(&event.JobScaled{Namespace: "default", JobID: "web", Group: "g", PreviousCount: 4, Message: "as it is"})
 	blocked := s.newEval("web")

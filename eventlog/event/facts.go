@@ -33,6 +33,12 @@ const (
 	KindAllocationsReported Kind = 64
 
 	KindCollected Kind = 80
+
+	KindNodePoolSet     Kind = 96
+	KindNodePoolDeleted Kind = 97
+
+	KindNamespaceSet     Kind = 112
+	KindNamespaceDeleted Kind = 113
 )
 
 // kinds is the whole vocabulary: number, name, and how to make an empty one.
@@ -58,6 +64,10 @@ var kinds = map[Kind]struct {
 	KindNodeEligibilitySet:  {"NodeEligibilitySet", func() Event { return new(NodeEligibilitySet) }},
 	KindAllocationsReported: {"AllocationsReported", func() Event { return new(AllocationsReported) }},
 	KindCollected:           {"Collected", func() Event { return new(Collected) }},
+	KindNodePoolSet:         {"NodePoolSet", func() Event { return new(NodePoolSet) }},
+	KindNodePoolDeleted:     {"NodePoolDeleted", func() Event { return new(NodePoolDeleted) }},
+	KindNamespaceSet:        {"NamespaceSet", func() Event { return new(NamespaceSet) }},
+	KindNamespaceDeleted:    {"NamespaceDeleted", func() Event { return new(NamespaceDeleted) }},
 }
 
 // String is the name of the kind, as the audit tail shows it.

@@ -44,6 +44,8 @@ const (
 	allocationsTable
 	nodesTable
 	scalingPoliciesTable
+	nodePoolsTable
+	namespacesTable
 	tableSorts
 
 	// Single objects.
@@ -65,6 +67,7 @@ const (
 	evaluationEvents
 	allocationEvents
 	nodeEvents
+	nodePoolEvents
 
 	never // nothing touches it
 
@@ -311,10 +314,15 @@ func (t *touching) record(r *event.Record) (known bool) {
 		return t.evaluationID(e.EvalID)
 	case *event.PlanCommitted:
 		return t.plan(e)
+	case *event.NodePoolSet, *event.NodePoolDeleted:
+		t.bell.touch(matter{sort: nodePoolEvents})
+	case *event.NamespaceSet, *event.NamespaceDeleted: // only lists of them are waited for
 	case *event.NodeRegistered:
+		t.bell.touch(matter{sort: nodePoolEvents}) // it may have made its pool
 		t.node(e.NodeID)
 		t.bell.touchOrder(e.NodeID, event.ID{})
 	case *event.NodeChanged:
+		t.bell.touch(matter{sort: nodePoolEvents}) // likewise
 		t.node(e.NodeID)
 	case *event.NodeStatusChanged:
 		t.node(e.NodeID)

@@ -43,7 +43,7 @@ func newHistory(t testing.TB, rt *rapid.T) *history {
 func (h *history) step() {
 	name := rapid.SampledFrom(historyJobs).Draw(h.rt, "job")
 	node := rapid.SampledFrom(historyNodes).Draw(h.rt, "node")
-	steps := []string{"submit", "plan", "plan", "plan", "report", "report", "report", "report", "stop", "evaluate", "scale", "end", "unblock", "node", "collect", "collect", "other"}
+	steps := []string{"submit", "plan", "plan", "plan", "report", "report", "report", "report", "stop", "evaluate", "scale", "end", "unblock", "node", "collect", "collect", "delete", "other", "other"}
 	var commands [][]event.Event
 	switch rapid.SampledFrom(steps).Draw(h.rt, "step") {
 	case "submit":
@@ -89,9 +89,19 @@ func (h *history) step() {
 			&event.NodeEligibilitySet{NodeID: node, Ineligible: true},
 			&event.NodeEligibilitySet{NodeID: node},
 		}).Draw(h.rt, "what of the node")})
+	case "delete":
+		var gone []event.Event
+		if h.c.state.NodePool("gpu") != nil {
+			gone = append(gone, &event.NodePoolDeleted{Name: "gpu"})
+		}
+		if h.c.state.Namespace("ops") != nil {
+			gone = append(gone, &event.NamespaceDeleted{Name: "ops"})
+		}
+		commands = append(commands, gone)
 	case "other":
 		commands = append(commands, []event.Event{rapid.SampledFrom([]event.Event{
 			&event.SchedulerConfigured{Algorithm: "binpack"}, &event.CheckpointTaken{At: 1, FoldVersion: 1},
+			&event.NodePoolSet{Pool: event.NodePool{Name: "gpu"}}, &event.NamespaceSet{Namespace: event.Namespace{Name: "ops"}},
 		}).Draw(h.rt, "what")})
 	}
 	commands = slices.DeleteFunc(commands, func(events []event.Event) bool { return len(events) == 0 })
@@ -277,7 +287,7 @@ func questions(s *projections.State) map[string]*ask {
 }
 
 var viewsOf = map[string]map[string]view{
-	"": {"jobs": jobsView, "allocations": allocationsView, "evaluations": evaluationsView, "count": evaluationsCountView, "nodes": nodesView, "scaling policies": scalingPoliciesView, "scheduler": schedulerConfigView},
+	"": {"jobs": jobsView, "allocations": allocationsView, "evaluations": evaluationsView, "count": evaluationsCountView, "nodes": nodesView, "scaling policies": scalingPoliciesView, "scheduler": schedulerConfigView, "node pools": nodePoolsView, "namespaces": namespacesView},
 	"job": {
 		"job": jobView, "summary": jobSummaryView, "versions": jobVersionsView, "submission": jobSubmissionView, "scale": jobScaleView,
 		"allocations of job": jobAllocationsView, "evaluations of job": jobEvaluationsView,

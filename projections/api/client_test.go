@@ -257,8 +257,8 @@ func TestOfficialClientReadsTheRest(t *testing.T) {
 		t.Errorf("unknown namespace: %v", err)
 	}
 	// What is not built says so and names itself.
-	if _, _, err := client.NodePools().List(nil); err == nil || !strings.Contains(err.Error(), "501 (GET /v1/node/pools is part of the API") {
-		t.Errorf("node pools: %v", err)
+	if _, _, err := client.Quotas().List(nil); err == nil || !strings.Contains(err.Error(), "501 (GET /v1/quotas is part of the API") {
+		t.Errorf("quotas: %v", err)
 	}
 	if health := c.get("/v1/agent/health"); health.Code != 500 || health.Body.String() != `{"client":{"ok":true,"message":"ok"},"server":{"ok":false,"message":"no leader"}}` {
 		t.Errorf("health: %d %s", health.Code, health.Body)

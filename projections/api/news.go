@@ -222,6 +222,29 @@ func (t *teller) node(id event.ID, operation string) {
 	})
 }
 
+// joinedPool tells of the pool that a node made by coming into it, if it did.
+func (t *teller) joinedPool(n *event.Node, index uint64) {
+	if n == nil {
+		return
+	}
+	if p := t.state.NodePool(event.PoolOf(n.NodePool)); p != nil && p.CreateIndex == index {
+		t.nodePool(&event.NodePool{Name: p.Name}, "NodePoolUpserted")
+	}
+}
+
+// nodePool shows a pool as it is after the commit or, if it is gone, as it was set.
+func (t *teller) nodePool(was *event.NodePool, operation string) {
+	t.part(topicNodePool, event.JobKey{}, 1, func() []*topicEvent {
+		return []*topicEvent{t.event(topicEvent{Topic: topicNodePool, Type: operation, Key: was.Name}, func() map[string]any {
+			p := t.state.NodePool(was.Name)
+			if p == nil {
+				p = &projections.NodePool{NodePool: *was}
+			}
+			return map[string]any{"NodePool": NewNodePool(p)}
+		})}
+	})
+}
+
 func (t *teller) job(key event.JobKey, operation string, payload func() map[string]any) {
 	t.part(topicJob, key, 1, func() []*topicEvent {
 		return []*topicEvent{t.event(topicEvent{Topic: topicJob, Type: operation, Key: key.ID, Namespace: key.Namespace}, payload)}
@@ -261,10 +284,16 @@ func (t *teller) tell(command []*event.Record) {
 			t.evaluation(e.EvalID, operation)
 		case *event.NodeRegistered:
 			t.node(e.NodeID, "NodeRegistration")
+			t.joinedPool(e.Node, r.Index)
+		case *event.NodePoolSet:
+			t.nodePool(&e.Pool, "NodePoolUpserted")
+		case *event.NodePoolDeleted:
+			t.nodePool(&event.NodePool{Name: e.Name}, "NodePoolDeleted")
 		case *event.NodeChanged:
 			if command[0] == r { // else its registration shows it already
 				t.node(e.NodeID, "NodeRegistration")
 			}
+			t.joinedPool(e.Rest, r.Index)
 		case *event.NodeStatusChanged:
 			t.node(e.NodeID, "NodeStreamEvent")
 		case *event.NodeEligibilitySet:

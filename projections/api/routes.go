@@ -4,7 +4,6 @@ import (
 	"iter"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"drover/eventlog/event"
 	"drover/projections"
@@ -41,6 +40,11 @@ func (a *API) Register(rt *rest.Router) {
 	get("/v1/nodes", nodesView)
 	get("/v1/node/{id}", nodeView)
 	get("/v1/node/{id}/allocations", nodeAllocationsView)
+
+	get("/v1/node/pools", nodePoolsView)
+	get("/v1/node/pool/{id}", nodePoolView)
+	get("/v1/node/pool/{id}/nodes", nodePoolNodesView)
+	get("/v1/node/pool/{id}/jobs", nodePoolJobsView)
 
 	get("/v1/namespaces", namespacesView)
 	get("/v1/namespace/{id}", namespaceView)
@@ -111,14 +115,18 @@ func (k *ask) job() *projections.Job { return k.state.Job(k.jobKey()) }
 var jobsView = view{
 	index: jobsIndex, matter: jobsMatter,
 	show: func(k *ask) (any, error) {
-		meta, err := k.Bool("meta", false, http.StatusInternalServerError)
-		if err != nil {
-			return nil, err
-		}
-		return list(k, rest.KeyScopedID, jobsIn(k), jobKey,
-			func(j *projections.Job) any { return NewJob(j) },
-			func(j *projections.Job) *JobStub { return NewJobStub(j, meta) })
+		return listJobs(k, jobsIn(k))
 	},
+}
+
+func listJobs(k *ask, jobs iter.Seq[*projections.Job]) ([]*JobStub, error) {
+	meta, err := k.Bool("meta", false, http.StatusInternalServerError)
+	if err != nil {
+		return nil, err
+	}
+	return list(k, rest.KeyScopedID, jobs, jobKey,
+		func(j *projections.Job) any { return NewJob(j) },
+		func(j *projections.Job) *JobStub { return NewJobStub(j, meta) })
 }
 
 func jobMatter(k *ask) matter {
@@ -410,14 +418,6 @@ var evaluationAllocationsView = view{
 var nodesView = view{
 	index: nodesIndex, matter: nodesMatter,
 	show: func(k *ask) (any, error) {
-		resources, err := k.Bool("resources", false, http.StatusBadRequest)
-		if err != nil {
-			return nil, err
-		}
-		os, err := k.Bool("os", false, http.StatusBadRequest)
-		if err != nil {
-			return nil, err
-		}
 		objects := either(k, k.state.Nodes(), k.state.NodesDown())
 		if k.Prefix != "" {
 			prefix, err := rest.ParseIDPrefix(k.Prefix)
@@ -426,11 +426,23 @@ var nodesView = view{
 			}
 			objects = turned(k, k.state.NodesByPrefix(prefix))
 		}
-		return list(k, rest.KeyID, objects,
-			func(n *projections.Node) rest.Key { return byID(n.Info.ID) },
-			func(n *projections.Node) any { return &NewNode(n).Node },
-			func(n *projections.Node) *NodeStub { return NewNodeStub(n, resources, os) })
+		return listNodes(k, objects)
 	},
+}
+
+func listNodes(k *ask, nodes iter.Seq[*projections.Node]) ([]*NodeStub, error) {
+	resources, err := k.Bool("resources", false, http.StatusBadRequest)
+	if err != nil {
+		return nil, err
+	}
+	os, err := k.Bool("os", false, http.StatusBadRequest)
+	if err != nil {
+		return nil, err
+	}
+	return list(k, rest.KeyID, nodes,
+		func(n *projections.Node) rest.Key { return byID(n.Info.ID) },
+		func(n *projections.Node) any { return &NewNode(n).Node },
+		func(n *projections.Node) *NodeStub { return NewNodeStub(n, resources, os) })
 }
 
 var nodeView = view{
@@ -465,46 +477,5 @@ var nodeAllocationsView = view{
 			rows = append(rows, NewAllocation(k.state, alloc, true))
 		}
 		return rows, nil
-	},
-}
-
-// Namespaces: only the one that every cluster has.
-
-// Namespace is a scope for the names of jobs.
-type Namespace struct {
-	Name                  string
-	Description           string
-	Quota                 string
-	Capabilities          *struct{}
-	NodePoolConfiguration *struct{}
-	VaultConfiguration    *struct{}
-	ConsulConfiguration   *struct{}
-	Meta                  map[string]string
-	CreateIndex           uint64
-	ModifyIndex           uint64
-}
-
-var defaultNamespace = &Namespace{
-	Name: event.DefaultNamespace, Description: "Default shared namespace", CreateIndex: 1, ModifyIndex: 1,
-}
-
-var namespacesView = view{
-	index: firstIndex, matter: nothing,
-	show: func(k *ask) (any, error) {
-		rows := []*Namespace{}
-		if strings.HasPrefix(defaultNamespace.Name, k.Prefix) {
-			rows = append(rows, defaultNamespace)
-		}
-		return rows, nil
-	},
-}
-
-var namespaceView = view{
-	index: firstIndex, matter: nothing,
-	show: func(k *ask) (any, error) {
-		if k.id == defaultNamespace.Name {
-			return defaultNamespace, nil
-		}
-		return nil, notFound("namespace")
 	},
 }

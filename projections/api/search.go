@@ -21,6 +21,7 @@ const (
 	contextAllocs     = "allocs"
 	contextNodes      = "nodes"
 	contextNamespaces = "namespaces"
+	contextNodePools  = "node_pools"
 	contextGroups     = "groups"
 	contextTasks      = "tasks"
 	contextServices   = "services"
@@ -30,12 +31,12 @@ const (
 )
 
 var (
-	prefixContexts = []string{contextJobs, contextEvals, contextAllocs, contextNodes, contextNamespaces}
+	prefixContexts = []string{contextJobs, contextEvals, contextAllocs, contextNodes, contextNodePools, contextNamespaces}
 	// jobParts are found by what stands in jobs.
 	jobParts      = []string{contextJobs, contextGroups, contextTasks, contextServices, contextImages, contextCommands, contextClasses}
-	fuzzyContexts = append(slices.Clone(jobParts), contextEvals, contextAllocs, contextNodes, contextNamespaces)
+	fuzzyContexts = append(slices.Clone(jobParts), contextEvals, contextAllocs, contextNodes, contextNodePools, contextNamespaces)
 	// emptyContexts are those of objects that this version knows none of.
-	emptyContexts = []string{"deployment", "node_pools", "plugins", "volumes", "host_volumes", "scaling_policy", "vars"}
+	emptyContexts = []string{"deployment", "plugins", "volumes", "host_volumes", "scaling_policy", "vars"}
 )
 
 // SearchResult is what /v1/search answers: identifiers by context, and whether
@@ -95,7 +96,7 @@ func (a *API) search(find func(k *ask, prefix, text string, contexts []string) (
 		k.Index = 0 // a search does not wait
 		return a.answer(w, k, view{
 			index: func(k *ask) uint64 {
-				return max(jobsIndex(k), evaluationsIndex(k), allocationsIndex(k), nodesIndex(k))
+				return max(jobsIndex(k), evaluationsIndex(k), allocationsIndex(k), nodesIndex(k), nodePoolsIndex(k), namespacesIndex(k))
 			},
 			matter: nothing,
 			show:   func(k *ask) (any, error) { return find(k, asked.Prefix, asked.Text, contexts) },
@@ -125,16 +126,15 @@ func searchPrefix(k *ask, prefix string, contexts []string) SearchResult {
 
 // identifiers visits those of one context that begin so.
 func identifiers(k *ask, context, prefix string) iter.Seq[string] {
+	begins := func(name string) bool { return strings.HasPrefix(name, prefix) }
 	switch context {
 	case contextJobs:
 		k.Prefix = prefix
 		return names(jobsIn(k), func(j *projections.Job) string { return j.Key.ID })
 	case contextNamespaces:
-		return func(yield func(string) bool) {
-			if strings.HasPrefix(defaultNamespace.Name, prefix) {
-				yield(defaultNamespace.Name)
-			}
-		}
+		return where(names(k.state.Namespaces(), func(n *projections.Namespace) string { return n.Name }), begins)
+	case contextNodePools:
+		return where(names(k.state.NodePools(), func(p *projections.NodePool) string { return p.Name }), begins)
 	}
 	// Half a byte more than what tables are searched by is looked at here.
 	lower := strings.ToLower(prefix)
@@ -218,7 +218,14 @@ func searchFuzzy(k *ask, text string, contexts []string) FuzzyResult {
 		}
 	}
 	if wants(contextNamespaces) {
-		f.try(contextNamespaces, defaultNamespace.Name)
+		for n := range k.state.Namespaces() {
+			f.try(contextNamespaces, n.Name)
+		}
+	}
+	if wants(contextNodePools) {
+		for p := range k.state.NodePools() {
+			f.try(contextNodePools, p.Name)
+		}
 	}
 	if wants(contextAllocs) {
 		for a := range k.state.Allocations() {

@@ -19,6 +19,7 @@ const (
 	topicEvaluation = "Evaluation"
 	topicAllocation = "Allocation"
 	topicNode       = "Node"
+	topicNodePool   = "NodePool"
 )
 
 // topicFilter is which events a subscriber wants: by topic the keys, where "*"
@@ -50,6 +51,7 @@ func parseTopics(k *ask) (topicFilter, error) {
 func (f *topicFilter) matters() (list []matter) {
 	for topic, s := range map[string]sort{
 		topicJob: jobEvents, topicEvaluation: evaluationEvents, topicAllocation: allocationEvents, topicNode: nodeEvents,
+		topicNodePool: nodePoolEvents,
 	} {
 		if f.wantsTopic(topic, "") {
 			list = append(list, matter{sort: s})

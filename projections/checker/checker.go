@@ -26,6 +26,8 @@ type Checker struct {
 	allocs  map[event.ID]*allocation
 	nodes   map[event.ID]*node
 	applied map[event.ID]uint64 // last record of each command
+	pools   map[string]event.NodePool
+	spaces  map[string]event.Namespace
 }
 
 type job struct {
@@ -87,7 +89,7 @@ func New() *Checker {
 		chunks: make(map[event.Hash]map[uint32][]byte), of: make(map[event.Hash]uint32),
 		jobs: make(map[event.JobKey]*job), evals: make(map[event.ID]*evaluation),
 		allocs: make(map[event.ID]*allocation), nodes: make(map[event.ID]*node),
-		applied: make(map[event.ID]uint64),
+		applied: make(map[event.ID]uint64), pools: make(map[string]event.NodePool), spaces: make(map[string]event.Namespace),
 	}
 }
 
@@ -159,6 +161,7 @@ func (c *Checker) apply(r *event.Record) error {
 		n := c.nodes[e.NodeID]
 		if n == nil {
 			n = &node{info: e.Node}
+			c.joined(e.Node)
 			c.nodes[e.NodeID] = n
 		}
 		if n.info == nil {
@@ -174,6 +177,7 @@ func (c *Checker) apply(r *event.Record) error {
 	case *event.NodeChanged:
 		if e.Rest != nil {
 			c.nodes[e.NodeID].info = e.Rest
+			c.joined(e.Rest)
 		}
 	case *event.NodeStatusChanged:
 		c.nodes[e.NodeID].status = e.Status
@@ -183,6 +187,20 @@ func (c *Checker) apply(r *event.Record) error {
 		return c.reported(e)
 	case *event.Collected:
 		return c.collected(e)
+	case *event.NodePoolSet:
+		if e.Pool.Name == "default" || e.Pool.Name == "all" || e.Pool.Name == "" {
+			return fmt.Errorf("it changes the node pool %q", e.Pool.Name)
+		}
+		c.pools[e.Pool.Name] = e.Pool
+	case *event.NodePoolDeleted:
+		return c.poolDeleted(e.Name)
+	case *event.NamespaceSet:
+		if e.Namespace.Name == "" {
+			return fmt.Errorf("a namespace without a name")
+		}
+		c.spaces[e.Namespace.Name] = e.Namespace
+	case *event.NamespaceDeleted:
+		return c.namespaceDeleted(e.Name)
 	}
 	return nil
 }
@@ -470,7 +488,7 @@ func (c *Checker) Compare(s *projections.State) error {
 	if s.Index() != c.index || s.Hash() != c.hash || s.Time() != c.time {
 		return fmt.Errorf("the state stands at %d %v, the records at %d %v", s.Index(), s.Hash(), c.index, c.hash)
 	}
-	for _, compare := range []func(*projections.State) error{c.compareJobs, c.compareEvaluations, c.compareAllocations, c.compareNodes} {
+	for _, compare := range []func(*projections.State) error{c.compareJobs, c.compareEvaluations, c.compareAllocations, c.compareNodes, c.comparePools, c.compareNamespaces} {
 		if err := compare(s); err != nil {
 			return fmt.Errorf("state at %d: %w", c.index, err)
 		}

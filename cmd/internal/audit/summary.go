@@ -62,6 +62,18 @@ func Summary(r *event.Record) string {
 		return reported(e)
 	case *event.Collected:
 		return collected(e)
+	case *event.NodePoolSet:
+		text := words(e.Pool.Name, paren(e.Pool.Description))
+		if s := e.Pool.SchedulerConfiguration; s != nil {
+			text = words(text, with("algorithm ", s.SchedulerAlgorithm))
+		}
+		return text
+	case *event.NodePoolDeleted:
+		return e.Name
+	case *event.NamespaceSet:
+		return words(e.Namespace.Name, paren(e.Namespace.Description))
+	case *event.NamespaceDeleted:
+		return e.Name
 	}
 	return ""
 }

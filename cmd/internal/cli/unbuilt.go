@@ -27,7 +27,6 @@ node config                          : changing the servers of a running node ag
 node meta apply|read                 : metadata set while a node runs; set client.meta in its configuration
 node identity get|renew              : identities of nodes
 node intro create                    : introduction tokens of nodes
-node pool apply|delete|info|init|jobs|list|nodes : node pools; every node is in the pool "default"
 deployment list|status|promote|fail|pause|resume|unblock : deployments; a changed job is replaced at once
 eval delete                          : deleting evaluations; "system gc" collects those that ended
 monitor export                       : exporting stored logs; "monitor" follows them
@@ -48,7 +47,6 @@ acl role create|update|info|list|delete : access control lists
 acl auth-method create|update|info|list|delete : access control lists
 acl binding-rule create|update|info|list|delete : access control lists
 login                                : access control lists
-namespace apply|delete|inspect|list|status : namespaces; every job is in "default"
 var get|put|list|purge|init|lock     : variables
 service list|info|delete             : services
 volume create|register|deregister|detach|delete|status|init : volumes

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/nomad/api"
 )
@@ -123,6 +124,7 @@ func TestSchedulerConfiguration(t *testing.T) {
 	if shown, _, err := c.Allocations().Info(modest.ID, nil); err != nil || shown.AllocatedResources.Tasks[greedy.TaskGroups[0].Tasks[0].Name].Memory.MemoryMaxMB != 0 {
 		t.Errorf("an allocation may use more than it asked for (%v)", err)
 	}
+	awaitLog(t, c, modest.ID, greedy.TaskGroups[0].Tasks[0].Name, "max=\n")
 
 	wished := *config
 	wished.SchedulerAlgorithm, wished.MemoryOversubscriptionEnabled, wished.PauseEvalBroker = "spread", true, true
@@ -170,9 +172,207 @@ func TestSchedulerConfiguration(t *testing.T) {
 	if resp := register(t, c, greedy); strings.Contains(resp.Warnings, "oversubscription") {
 		t.Errorf("warnings: %q", resp.Warnings)
 	}
-	await(t, "the task with more memory", func(q *api.QueryOptions) ([]*api.AllocationListStub, *api.QueryMeta, error) {
+	list := await(t, "the task with more memory", func(q *api.QueryOptions) ([]*api.AllocationListStub, *api.QueryMeta, error) {
 		return c.Jobs().Allocations("greedy", false, q)
 	}, func(list []*api.AllocationListStub) bool {
 		return slices.ContainsFunc(list, func(a *api.AllocationListStub) bool { return a.JobVersion == 1 && a.ClientStatus == "running" })
 	})
+	at := slices.IndexFunc(list, func(a *api.AllocationListStub) bool { return a.JobVersion == 1 })
+	awaitLog(t, c, list[at].ID, greedy.TaskGroups[0].Tasks[0].Name, "max=512\n")
+}
+
+// TestNodePools makes a pool, has nodes and jobs in it, and cannot end it before they
+// are gone.
+func TestNodePools(t *testing.T) {
+	t.Parallel()
+	check := checker(t)
+	_, c := newOne(t, agentConfig{})
+	node := awaitNodes(t, c, 1)[0]
+	pools := c.NodePools()
+	list, meta, err := pools.List(nil)
+	check("list", err)
+	if len(list) != 2 || list[0].Name != "all" || list[1].Name != "default" || meta.LastIndex == 0 {
+		t.Fatalf("a new cluster has %d pools at %d", len(list), meta.LastIndex)
+	}
+	gpu := &api.NodePool{
+		Name: "gpu", Description: "cards", Meta: map[string]string{"owner": "ml"}, NodeIdentityTTL: time.Hour,
+		SchedulerConfiguration: &api.NodePoolSchedulerConfiguration{SchedulerAlgorithm: "spread", MemoryOversubscriptionEnabled: ptr(true)},
+	}
+	if _, _, err := c.Jobs().Register(inPool(shell("early", "batch", 1, "exit 0"), "gpu"), nil); statusOf(err) != 500 || !strings.Contains(err.Error(), "nonexistent node pool") {
+		t.Errorf("a job in no pool: %v", err)
+	}
+	_, err = pools.Register(gpu, nil)
+	check("register", err)
+	got, _, err := pools.Info("gpu", nil)
+	check("info", err)
+	if got.Description != "cards" || got.Meta["owner"] != "ml" || got.NodeIdentityTTL != time.Hour || got.SchedulerConfiguration.SchedulerAlgorithm != "spread" ||
+		!*got.SchedulerConfiguration.MemoryOversubscriptionEnabled || got.CreateIndex == 0 || got.ModifyIndex != got.CreateIndex {
+		t.Errorf("registered %+v, read %+v", gpu, got)
+	}
+	gpu.Description = "many cards"
+	_, err = pools.Register(gpu, nil)
+	check("change", err)
+	if changed, _, err := pools.Info("gpu", nil); err != nil || changed.Description != "many cards" || changed.ModifyIndex <= got.ModifyIndex || changed.CreateIndex != got.CreateIndex {
+		t.Errorf("changed: %+v (%v)", changed, err)
+	}
+	if found, _, err := pools.PrefixList("g", nil); err != nil || len(found) != 1 || found[0].Name != "gpu" {
+		t.Errorf("by prefix: %v (%v)", found, err)
+	}
+
+	// The job waits: the pool has no nodes. memory_max is the pool's to allow.
+	waits := inPool(shell("waits", "service", 1, "exec sleep 3600"), "gpu")
+	waits.TaskGroups[0].Tasks[0].Resources.MemoryMaxMB = ptr(256)
+	if resp := register(t, c, waits); strings.Contains(resp.Warnings, "oversubscription") {
+		t.Errorf("warnings: %q", resp.Warnings)
+	}
+	await(t, "a blocked evaluation", func(q *api.QueryOptions) ([]*api.Evaluation, *api.QueryMeta, error) {
+		return c.Jobs().Evaluations("waits", q)
+	}, func(list []*api.Evaluation) bool {
+		return slices.ContainsFunc(list, func(e *api.Evaluation) bool { return e.Status == "blocked" })
+	})
+	if jobs, _, err := pools.ListJobs("gpu", nil); err != nil || len(jobs) != 1 || jobs[0].ID != "waits" {
+		t.Errorf("jobs of the pool: %v (%v)", jobs, err)
+	}
+	for pool, want := range map[string]int{"gpu": 0, "default": 1, "all": 1} {
+		nodes, _, err := pools.ListNodes(pool, nil)
+		if err != nil || len(nodes) != want || want == 1 && nodes[0].ID != node.ID {
+			t.Errorf("%d nodes in pool %s (%v), want %d", len(nodes), pool, err, want)
+		}
+	}
+	if _, err := pools.Delete("gpu", nil); statusOf(err) != 500 || !strings.Contains(err.Error(), "non-terminal jobs") {
+		t.Errorf("delete a pool with a job: %v", err)
+	}
+	_, _, err = c.Jobs().Deregister("waits", false, nil)
+	check("stop", err)
+	await(t, "the job to end", func(q *api.QueryOptions) (*api.Job, *api.QueryMeta, error) { return c.Jobs().Info("waits", q) },
+		func(job *api.Job) bool { return *job.Status == "dead" })
+	_, err = pools.Delete("gpu", nil)
+	check("delete", err)
+	for what, err := range map[string]error{"built-in": errorOf(pools.Delete("default", nil)), "all": errorOf(pools.Register(&api.NodePool{Name: "all"}, nil))} {
+		if statusOf(err) != 400 {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, _, err := pools.Info("gpu", nil); statusOf(err) != 404 {
+		t.Errorf("a pool that is gone: %v", err)
+	}
+	if _, _, err := pools.ListNodes("gpu", nil); statusOf(err) != 404 {
+		t.Errorf("nodes of a pool that is gone: %v", err)
+	}
+	if _, _, err := pools.ListNodes("all", &api.QueryOptions{Prefix: "a"}); statusOf(err) != 400 {
+		t.Errorf("nodes of a pool by prefix: %v", err)
+	}
+}
+
+// TestAgentsMakeTheirPool has a node come that names a pool which nobody made.
+func TestAgentsMakeTheirPool(t *testing.T) {
+	t.Parallel()
+	_, c := newOne(t, agentConfig{clientKeys: `node_pool = "edge"`})
+	node := awaitNodes(t, c, 1)[0]
+	if pool, _, err := c.NodePools().Info("edge", nil); err != nil || node.NodePool != "edge" || pool.CreateIndex == 0 {
+		t.Errorf("the node is in %q, the pool is %+v (%v)", node.NodePool, pool, err)
+	}
+	register(t, c, inPool(shell("there", "batch", 1, "exit 0"), "edge"))
+	awaitCount(t, c, "there", "complete", 1)
+	if _, err := c.NodePools().Delete("edge", nil); statusOf(err) != 500 || !strings.Contains(err.Error(), "has nodes") {
+		t.Errorf("delete a pool with a node: %v", err)
+	}
+}
+
+func inPool(job *api.Job, pool string) *api.Job {
+	job.NodePool = &pool
+	return job
+}
+
+func errorOf(_ *api.WriteMeta, err error) error { return err }
+
+// TestNamespaces keeps jobs of the same name apart.
+func TestNamespaces(t *testing.T) {
+	t.Parallel()
+	check := checker(t)
+	a, c := newOne(t, agentConfig{})
+	awaitNodes(t, c, 1)
+	spaces := c.Namespaces()
+	list, _, err := spaces.List(nil)
+	check("list", err)
+	if len(list) != 1 || list[0].Name != "default" || list[0].CreateIndex == 0 {
+		t.Fatalf("a new cluster has %v", list)
+	}
+	ops := &api.Namespace{Name: "ops", Description: "operators", Meta: map[string]string{"team": "blue"},
+		Capabilities: &api.NamespaceCapabilities{DisabledTaskDrivers: []string{"docker"}}}
+	in := func(namespace string) *api.Job {
+		job := shell("web", "service", 1, "exec sleep 3600")
+		job.Namespace = &namespace
+		return job
+	}
+	if _, _, err := c.Jobs().Register(in("ops"), nil); statusOf(err) != 500 || !strings.Contains(err.Error(), `nonexistent namespace "ops"`) {
+		t.Errorf("a job in no namespace: %v", err)
+	}
+	_, err = spaces.Register(ops, nil)
+	check("register", err)
+	got, _, err := spaces.Info("ops", nil)
+	check("info", err)
+	if got.Description != "operators" || got.Meta["team"] != "blue" || !slices.Equal(got.Capabilities.DisabledTaskDrivers, []string{"docker"}) || got.CreateIndex == 0 {
+		t.Errorf("registered %+v, read %+v", ops, got)
+	}
+	register(t, c, in("default"))
+	_, _, err = c.Jobs().Register(in("ops"), &api.WriteOptions{Namespace: "ops"})
+	check("register", err)
+	both := await(t, "both jobs", func(q *api.QueryOptions) ([]*api.JobListStub, *api.QueryMeta, error) {
+		q.Namespace = "*"
+		return c.Jobs().List(q)
+	}, func(list []*api.JobListStub) bool {
+		return len(list) == 2 && list[0].Status == "running" && list[1].Status == "running"
+	})
+	if both[0].Namespace == both[1].Namespace || both[0].ID != both[1].ID {
+		t.Errorf("%s/%s and %s/%s", both[0].Namespace, both[0].ID, both[1].Namespace, both[1].ID)
+	}
+	for namespace, want := range map[string]int{"default": 1, "ops": 1, "*": 2, "none": 0} {
+		q := &api.QueryOptions{Namespace: namespace}
+		jobs, _, errJobs := c.Jobs().List(q)
+		allocs, _, errAllocs := c.Allocations().List(q)
+		if errJobs != nil || errAllocs != nil || len(jobs) != want || len(allocs) != want {
+			t.Errorf("in %s: %d jobs (%v), %d allocations (%v), want %d", namespace, len(jobs), errJobs, len(allocs), errAllocs, want)
+		}
+	}
+	docker := in("ops")
+	docker.TaskGroups[0].Tasks[0].Driver, docker.TaskGroups[0].Tasks[0].Config = "docker", map[string]any{"image": "busybox"}
+	if _, _, err := c.Jobs().Register(docker, nil); statusOf(err) != 500 || !strings.Contains(err.Error(), `task driver "docker" is not allowed`) {
+		t.Errorf("a driver that the namespace does not give: %v", err)
+	}
+	if resp, _, err := c.Jobs().Validate(docker, nil); err != nil || !strings.Contains(resp.Error, "is not allowed") {
+		t.Errorf("validate: %+v (%v)", resp, err)
+	}
+	if _, _, err := c.Jobs().Plan(docker, false, nil); statusOf(err) != 500 || !strings.Contains(err.Error(), "is not allowed") {
+		t.Errorf("plan: %v", err)
+	}
+
+	// The command line, by flag and by environment.
+	if out := a.ok(t, "job", "status", "-namespace=ops"); !strings.Contains(out, "web") {
+		t.Errorf("job status in a namespace: %s", out)
+	}
+	if out := a.ok(t, "job", "status", "-namespace=*"); strings.Count(out, "web") != 2 || !strings.Contains(out, "Namespace") {
+		t.Errorf("job status in all of them: %s", out)
+	}
+	if out := a.drover(t, "job", "status", "-namespace=none", "web"); out.code != 1 {
+		t.Errorf("job status in none: %v", out)
+	}
+	if _, err := spaces.Delete("ops", nil); statusOf(err) != 500 || !strings.Contains(err.Error(), "non-terminal jobs") {
+		t.Errorf("delete a namespace in which a job runs: %v", err)
+	}
+	if _, err := spaces.Delete("default", nil); statusOf(err) != 500 {
+		t.Errorf("delete the default namespace: %v", err)
+	}
+	a.ok(t, "job", "stop", "-namespace=ops", "-purge", "web")
+	await(t, "no allocation", func(q *api.QueryOptions) ([]*api.AllocationListStub, *api.QueryMeta, error) {
+		q.Namespace = "ops"
+		return c.Allocations().List(q)
+	}, func(list []*api.AllocationListStub) bool {
+		return !slices.ContainsFunc(list, func(a *api.AllocationListStub) bool { return a.ClientStatus == "running" || a.ClientStatus == "pending" })
+	})
+	_, err = spaces.Delete("ops", nil)
+	check("delete", err)
+	if _, _, err := spaces.Info("ops", nil); statusOf(err) != 404 {
+		t.Errorf("a namespace that is gone: %v", err)
+	}
 }

@@ -94,13 +94,25 @@ func (c *cluster) verb(d *datadriven.TestData) (string, error) {
 		return "", c.submit(d)
 	case "stop":
 		c.do(event.CallerAnonymous, "", commands.StopJob{
-			Key: event.JobKey{Namespace: event.DefaultNamespace, ID: d.CmdArgs[0].Key}, Purge: d.HasArg("purge"),
+			Key: event.JobKey{Namespace: textArg(d, "namespace", event.DefaultNamespace), ID: d.CmdArgs[0].Key}, Purge: d.HasArg("purge"),
 		})
 	case "configure":
 		config := event.SchedulerConfigured{Algorithm: textArg(d, "algorithm", ""), PauseEvaluations: d.HasArg("pause"), RejectJobs: d.HasArg("reject")}
 		if r := c.do(event.CallerAnonymous, "", commands.ConfigureScheduler{Config: config}); r != nil {
 			return "", r
 		}
+	case "pool":
+		pool := event.NodePool{Name: d.CmdArgs[0].Key, Description: textArg(d, "description", "")}
+		if algorithm := textArg(d, "algorithm", ""); algorithm != "" {
+			pool.SchedulerConfiguration = &event.NodePoolScheduler{SchedulerAlgorithm: algorithm}
+		}
+		return "", c.ask(commands.SetNodePool{Pool: pool})
+	case "namespace":
+		return "", c.ask(commands.SetNamespace{Namespace: event.Namespace{Name: d.CmdArgs[0].Key, Description: textArg(d, "description", "")}})
+	case "delete-pool":
+		return "", c.ask(commands.DeleteNodePool{Name: d.CmdArgs[0].Key})
+	case "delete-namespace":
+		return "", c.ask(commands.DeleteNamespace{Name: d.CmdArgs[0].Key})
 	case "scale":
 		count := int64(intArg(d, "to", 0))
 		r := c.do(event.CallerAnonymous, "", commands.ScaleJob{
@@ -150,6 +162,14 @@ func (c *cluster) verb(d *datadriven.TestData) (string, error) {
 	return "", nil
 }
 
+// ask has a command of an operator decided.
+func (c *cluster) ask(body commands.Body) error {
+	if r := c.do(event.CallerAnonymous, "", body); r != nil {
+		return r
+	}
+	return nil
+}
+
 func intArg(d *datadriven.TestData, key string, otherwise int) int {
 	for _, arg := range d.CmdArgs {
 		if arg.Key == key {
@@ -176,7 +196,7 @@ func (c *cluster) addNode(name string, d *datadriven.TestData) error {
 	c.nodes[name] = n
 	kernel := textArg(d, "kernel", "linux")
 	return c.join(n, &event.Node{
-		ID: id, Name: name, Datacenter: textArg(d, "dc", "dc1"), NodePool: "default", ComputedClass: "class-" + kernel,
+		ID: id, Name: name, Datacenter: textArg(d, "dc", "dc1"), NodePool: textArg(d, "pool", "default"), ComputedClass: "class-" + kernel,
 		Attributes: map[string]string{"kernel.name": kernel},
 		Drivers:    map[string]*event.DriverInfo{"raw_exec": {Detected: true, Healthy: true}},
 		NodeResources: &event.NodeResources{
