@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,6 +72,8 @@ type CommitterConfig struct {
 	// Region and ClusterID go into the first record of a new log.
 	Region    string
 	ClusterID func() event.ID
+	// Scheduler goes into the second one. Without an algorithm it is AlgorithmBinpack.
+	Scheduler event.SchedulerConfigured
 	Logger    *slog.Logger
 	Hooks     CommitterHooks
 }
@@ -403,9 +406,11 @@ func (c *Committer) openEpoch(ctx context.Context, epoch uint64) bool {
 	}
 	var facts []Decided
 	if c.state.Index() == 0 {
+		configured := c.cfg.Scheduler
+		configured.Algorithm = cmp.Or(configured.Algorithm, event.AlgorithmBinpack)
 		facts = append(facts,
 			Decided{Event: &event.ClusterCreated{ClusterID: c.cfg.ClusterID(), Region: c.cfg.Region, Version: c.cfg.Version}},
-			Decided{Event: &event.SchedulerConfigured{Algorithm: event.AlgorithmBinpack}})
+			Decided{Event: &configured})
 	}
 	facts = append(facts, Decided{Event: &event.CommitterStarted{
 		Epoch: epoch, ReplicaID: c.cfg.ReplicaID, Server: c.cfg.ServerName, Version: c.cfg.Version,

@@ -83,7 +83,7 @@ func openServer(cfg agentconfig.Config, version string, logger *slog.Logger, fac
 	s.committer = commands.NewCommitter(commands.CommitterConfig{
 		Log: s.bridge, Store: s.store, Now: time.Now,
 		ServerName: cfg.Name + "." + cfg.Region, Version: version, ReplicaID: replicaID,
-		Region: cfg.Region, ClusterID: newID, Logger: named(logger, "committer"),
+		Region: cfg.Region, ClusterID: newID, Scheduler: schedulerOf(&cfg.Server.Scheduler), Logger: named(logger, "committer"),
 		Hooks: commands.CommitterHooks{Leading: s.leading, Resting: s.resting, Appended: s.metrics.appended},
 	})
 	s.workers = &scheduler.Workers{
@@ -91,6 +91,15 @@ func openServer(cfg agentconfig.Config, version string, logger *slog.Logger, fac
 		Count: s.cfg.Server.NumSchedulers, Log: named(s.logger, "scheduler"), Decided: s.metrics.decided, Overtaken: s.metrics.overtaken,
 	}
 	return s, s.makeHandlers(facts)
+}
+
+// schedulerOf is a new cluster's first configuration.
+func schedulerOf(c *agentconfig.Scheduler) event.SchedulerConfigured {
+	return event.SchedulerConfigured{
+		Algorithm: c.Algorithm, MemoryOversubscribed: c.MemoryOversubscribed, RejectJobs: c.RejectJobs, PauseEvaluations: c.Pause,
+		NodeLimit: c.NodeLimit, PreemptSystem: c.PreemptSystem, PreemptSysBatch: c.PreemptSysBatch,
+		PreemptBatch: c.PreemptBatch, PreemptService: c.PreemptService,
+	}
 }
 
 func newID() event.ID { return event.ID(uuid.New()) }

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"drover/eventlog/event"
 )
 
 // rpcPort is where a server listens when its address names no port.
@@ -133,6 +135,23 @@ func (b *builder) server(cfg *Config) error {
 		Interval: t.duration("server", "job_gc_interval"), JobThreshold: t.duration("server", "job_gc_threshold"),
 		EvalThreshold: t.duration("server", "eval_gc_threshold"), BatchEvalThreshold: t.duration("server", "batch_eval_gc_threshold"),
 		NodeThreshold: t.duration("server", "node_gc_threshold"), KeptMax: t.int("server", "gc_kept_max"),
+	}
+	const config = "default_scheduler_config"
+	preempts := func(kind string) bool { return t.on("server", config, "preemption_config", kind+"_scheduler_enabled") }
+	cfg.Server.Scheduler = Scheduler{
+		Algorithm:            t.text("server", config, "scheduler_algorithm"),
+		MemoryOversubscribed: t.on("server", config, "memory_oversubscription_enabled"),
+		RejectJobs:           t.on("server", config, "reject_job_registration"),
+		Pause:                t.on("server", config, "pause_eval_broker"),
+		NodeLimit:            uint(max(0, t.int("server", config, "node_limit_for_feasibility_checks"))),
+		PreemptSystem:        preempts("system"), PreemptSysBatch: preempts("sysbatch"), PreemptBatch: preempts("batch"), PreemptService: preempts("service"),
+	}
+	switch cfg.Server.Scheduler.Algorithm {
+	case "":
+		cfg.Server.Scheduler.Algorithm = event.AlgorithmBinpack
+	case event.AlgorithmBinpack, event.AlgorithmSpread:
+	default:
+		return fmt.Errorf("server.default_scheduler_config.scheduler_algorithm is %q: it must be %s or %s", cfg.Server.Scheduler.Algorithm, event.AlgorithmBinpack, event.AlgorithmSpread)
 	}
 	if cfg.Server.NumSchedulers == 0 {
 		// The best nodes are the same for all workers, so one that decides beside

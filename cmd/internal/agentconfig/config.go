@@ -128,6 +128,21 @@ type Server struct {
 	NumSchedulers int // parallel scheduler workers; at least 1, half of the CPUs unless it is set
 
 	GC GC
+
+	// Scheduler is how a new cluster takes and places jobs. In one that exists it is
+	// what was last set by command.
+	Scheduler Scheduler
+}
+
+// Scheduler is how jobs are taken and placed.
+type Scheduler struct {
+	Algorithm            string // "binpack" or "spread"
+	MemoryOversubscribed bool   // tasks may use memory_max
+	RejectJobs           bool   // no job is taken
+	Pause                bool   // nothing is decided
+	NodeLimit            uint   // kept; nothing acts on it
+	// Which types of job may take the room of lower priorities: kept; nothing acts on them.
+	PreemptSystem, PreemptSysBatch, PreemptBatch, PreemptService bool
 }
 
 // GC says when what has ended leaves the servers' memory. The event log keeps it.

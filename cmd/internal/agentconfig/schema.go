@@ -110,9 +110,9 @@ var schema = join(
 		block("raft_boltdb", known(boolean, "no_freelist_sync")),
 		block("plan_rejection_tracker", known(boolean, "enabled"), known(number, "node_threshold"), known(duration, "node_window")),
 		block("search", tristate("fuzzy_enabled"), known(number, "limit_query", "limit_results", "min_term_length")),
-		block("default_scheduler_config", known(text, "scheduler_algorithm"),
-			known(boolean, "memory_oversubscription_enabled", "reject_job_registration", "pause_eval_broker"),
-			known(number, "node_limit_for_feasibility_checks"),
+		block("default_scheduler_config", acting(text, "scheduler_algorithm"),
+			acting(boolean, "memory_oversubscription_enabled", "reject_job_registration", "pause_eval_broker"),
+			known(number, "node_limit_for_feasibility_checks"), // kept in the cluster; nothing acts on it, nor on the next
 			block("preemption_config", tristate("system_scheduler_enabled", "sysbatch_scheduler_enabled", "batch_scheduler_enabled", "service_scheduler_enabled"))),
 		block("client_introduction", known(text, "enforcement"), known(duration, "default_identity_ttl", "max_identity_ttl")),
 		block("server_join", join(acting(appended, "start_join", "retry_join"), known(number, "retry_max"), known(duration, "retry_interval"))),

@@ -376,3 +376,25 @@ func TestNamespaces(t *testing.T) {
 		t.Errorf("a namespace that is gone: %v", err)
 	}
 }
+
+// TestDefaultSchedulerConfiguration: a new cluster begins as its first server's
+// configuration says, and keeps what was set by command later.
+func TestDefaultSchedulerConfiguration(t *testing.T) {
+	t.Parallel()
+	check := checker(t)
+	a, c := newOne(t, agentConfig{serverKeys: "default_scheduler_config {\n  scheduler_algorithm = \"spread\"\n  memory_oversubscription_enabled = true\n}"})
+	begun, _, err := c.Operator().SchedulerGetConfiguration(nil)
+	check("read", err)
+	config := begun.SchedulerConfig
+	if config.SchedulerAlgorithm != "spread" || !config.MemoryOversubscriptionEnabled || config.PauseEvalBroker {
+		t.Errorf("a new cluster has %+v", config)
+	}
+	config.SchedulerAlgorithm = "binpack"
+	_, _, err = c.Operator().SchedulerSetConfiguration(config, nil)
+	check("set", err)
+	a.interrupt()
+	a.start(t)
+	if now, _, err := c.Operator().SchedulerGetConfiguration(nil); err != nil || now.SchedulerConfig.SchedulerAlgorithm != "binpack" {
+		t.Errorf("after a restart: %+v (%v)", now, err)
+	}
+}
