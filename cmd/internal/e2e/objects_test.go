@@ -368,7 +368,9 @@ func TestNamespaces(t *testing.T) {
 		q.Namespace = "ops"
 		return c.Allocations().List(q)
 	}, func(list []*api.AllocationListStub) bool {
-		return !slices.ContainsFunc(list, func(a *api.AllocationListStub) bool { return a.ClientStatus == "running" || a.ClientStatus == "pending" })
+		return !slices.ContainsFunc(list, func(a *api.AllocationListStub) bool {
+			return a.ClientStatus == "running" || a.ClientStatus == "pending"
+		})
 	})
 	_, err = spaces.Delete("ops", nil)
 	check("delete", err)
