@@ -185,6 +185,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	for _, f := range []func(context.Context){a.keepRegistered, a.followOrders, a.sendReports, a.collectEnded, a.watchDrivers} {
 		work.Go(func() { f(ctx) })
 	}
+	for _, d := range a.drivers {
+		if k, ok := driver.KeeperOf(d); ok {
+			work.Go(func() { k.Keep(ctx) })
+		}
+	}
 	<-ctx.Done()
 	work.Wait()
 	err := a.shutdown()

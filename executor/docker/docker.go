@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -31,6 +32,7 @@ const (
 	labelPrefix = "com.hashicorp.nomad."
 	labelAlloc  = labelPrefix + "alloc_id" // what people look for with docker ps
 	labelTask   = "drover.task_id"         // which start this is
+	labelOwner  = "drover.owner"           // whose it is
 )
 
 // Config is what the machine's operator decides.
@@ -53,18 +55,34 @@ type Config struct {
 	ImageDelay time.Duration
 	// NoLogs leaves the output to the daemon.
 	NoLogs bool
+	// Owner names this node among all that use the daemon. Without it nothing is looked for that nobody knows.
+	Owner string
+	// Dangling is about containers of the owner that no allocation knows any more.
+	Dangling Dangling
+	// Logger is told what is removed that nobody knows; nil discards.
+	Logger *slog.Logger
 	// StateFile remembers which images were pulled; "" remembers them for the life of this agent only.
 	StateFile string
+}
+
+// Dangling says how containers are looked for that no allocation knows.
+type Dangling struct {
+	Off    bool
+	DryRun bool          // they are only told of
+	Period time.Duration // between two looks; 0 is five minutes
+	Grace  time.Duration // how old they must be; 0 is five minutes
 }
 
 // Driver is the docker driver.
 type Driver struct {
 	cfg    Config
 	api    *client.Client
+	log    *slog.Logger
 	images *images
 
-	mu   sync.Mutex
-	seen bool // the daemon was reached at least once
+	mu    sync.Mutex
+	seen  bool            // the daemon was reached at least once
+	known map[string]bool // containers that belong to an allocation
 }
 
 // New makes the driver. It does not need the daemon to be there.
@@ -82,7 +100,16 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.ImageDelay == 0 {
 		cfg.ImageDelay = imageDelayDefault
 	}
-	return &Driver{cfg: cfg, api: api, images: newImages(api, cfg)}, nil
+	for _, d := range []*time.Duration{&cfg.Dangling.Period, &cfg.Dangling.Grace} {
+		if *d == 0 {
+			*d = danglingDefault
+		}
+	}
+	log := cfg.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Driver{cfg: cfg, api: api, log: log, images: newImages(api, cfg), known: map[string]bool{}}, nil
 }
 
 // Name implements driver.Driver.

@@ -26,6 +26,9 @@ const (
 	execPauseMax = 200 * time.Millisecond
 	// resizeRetries is how often a terminal is given its size while its program begins, in growing pauses: half a second.
 	resizeRetries = 14
+	// danglingDefault is between two looks for containers that nobody knows, and how old such a one must be; the field's
+	// values.
+	danglingDefault = 5 * time.Minute
 	// nameRetries is how often a container's name is tried again after an older start of the task was removed.
 	nameRetries = 5
 	// logFilesKept and logBytesKept bound the daemon's own copy of the output: enough to bridge an agent's restart.

@@ -292,6 +292,9 @@ func (d *Driver) labels(t *driver.Task, own map[string]string) map[string]string
 		}
 	}
 	labels[labelAlloc], labels[labelTask] = t.AllocID.String(), t.ID
+	if d.cfg.Owner != "" {
+		labels[labelOwner] = d.cfg.Owner
+	}
 	return labels
 }
 

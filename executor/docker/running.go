@@ -35,6 +35,7 @@ type running struct {
 
 // follow begins to collect the output and to wait for the end.
 func (d *Driver) follow(t *driver.Task, id, image string, tty bool) *running {
+	d.knows(id, true)
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{d: d, task: t, id: id, image: image, cancel: cancel, done: make(chan struct{}), logs: make(chan struct{})}
 	go func() {
@@ -224,6 +225,7 @@ func (r *running) Destroy(ctx context.Context) error {
 		return fmt.Errorf("remove state directory: %w", err)
 	}
 	r.d.images.release(r.image, r.task.ID)
+	r.d.knows(r.id, false)
 	return nil
 }
 

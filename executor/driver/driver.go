@@ -55,6 +55,13 @@ type Driver interface {
 	Recover(ctx context.Context, t *Task, handle []byte) (Running, error)
 }
 
+// Keeper is a driver that has work of its own beside its tasks, such as removing what nobody knows any more. [KeeperOf]
+// finds it.
+type Keeper interface {
+	// Keep works until ctx ends. It is called once every task of an earlier agent was looked for.
+	Keep(ctx context.Context)
+}
+
 // Isolation is what a task sees of the machine's file system.
 type Isolation uint8
 

@@ -35,6 +35,15 @@ type hooked struct {
 	fail Fail
 }
 
+// KeeperOf is the driver as one with work of its own, if it has any.
+func KeeperOf(d Driver) (Keeper, bool) {
+	if h, ok := d.(hooked); ok {
+		d = h.Driver
+	}
+	k, ok := d.(Keeper)
+	return k, ok
+}
+
 func (h hooked) Start(ctx context.Context, t *Task) (Running, error) {
 	if err := h.fail(StartCreate, t.ID); err != nil {
 		return nil, err

@@ -16,12 +16,16 @@ import (
 // openNode makes the node agent; nothing runs yet. servers is where it finds the
 // servers' agent protocol.
 func openNode(cfg agentconfig.Config, version string, logger *slog.Logger, servers []string) (*executor.Agent, error) {
-	c := cfg.Client
+	c, d := cfg.Client, cfg.Docker
 	containers, err := docker.New(docker.Config{
 		Endpoint: cfg.Docker.Endpoint, AllowPrivileged: cfg.Docker.AllowPrivileged, VolumesEnabled: cfg.Docker.VolumesEnabled,
 		AllowCaps: cfg.Docker.AllowCaps, ExtraLabels: cfg.Docker.ExtraLabels, AuthFile: cfg.Docker.AuthFile, AuthHelper: cfg.Docker.AuthHelper,
 		KeepContainers: cfg.Docker.KeepContainers, KeepImages: cfg.Docker.KeepImages, ImageDelay: cfg.Docker.ImageDelay, NoLogs: cfg.Docker.NoLogs,
 		StateFile: filepath.Join(c.StateDir, "docker-images"),
+		// The place of its state tells nodes apart that share a daemon, and outlasts the loss of that state.
+		Owner:    c.StateDir,
+		Dangling: docker.Dangling{Off: d.DanglingOff, DryRun: d.DanglingDryRun, Period: d.DanglingPeriod, Grace: d.DanglingGrace},
+		Logger:   named(logger, "docker"),
 	})
 	if err != nil {
 		return nil, err

@@ -385,8 +385,8 @@ func (b *builder) driver(cfg *Config) error {
 	d := settings["docker"]
 	// off reports whether a switch that is on by itself was switched off.
 	off := func(path ...string) bool {
-		v := d.get(path[:1]...).tree
-		_, set := v[path[1]]
+		last := len(path) - 1
+		_, set := d.get(path[:last]...).tree[path[last]]
 		return set && !d.on(path...)
 	}
 	cfg.Docker = Docker{
@@ -394,8 +394,10 @@ func (b *builder) driver(cfg *Config) error {
 		VolumesEnabled: d.on("volumes", "enabled") || option("docker.volumes.enabled") || cfg.Dev && !off("volumes", "enabled"),
 		AllowCaps:      d.list("allow_caps"), ExtraLabels: d.list("extra_labels"),
 		AuthFile: d.text("auth", "config"), AuthHelper: d.text("auth", "helper"),
-		KeepImages: off("gc", "image"), KeepContainers: off("gc", "container"), ImageDelay: d.duration("gc", "image_delay"),
-		NoLogs: d.on("disable_log_collection"),
+		KeepImages: off("gc", "image"), KeepContainers: off("gc", "container"), DanglingOff: off("gc", "dangling_containers", "enabled"), ImageDelay: d.duration("gc", "image_delay"),
+		NoLogs:         d.on("disable_log_collection"),
+		DanglingDryRun: d.on("gc", "dangling_containers", "dry_run"),
+		DanglingPeriod: d.duration("gc", "dangling_containers", "period"), DanglingGrace: d.duration("gc", "dangling_containers", "creation_grace"),
 	}
 	if cfg.Docker.Endpoint == "" {
 		cfg.Docker.Endpoint = cfg.Client.Options["docker.endpoint"]

@@ -63,6 +63,10 @@ type Docker struct {
 	KeepImages           bool
 	ImageDelay           time.Duration // 0 is the driver's own
 	NoLogs               bool
+	DanglingOff          bool          // containers that no allocation knows stay
+	DanglingDryRun       bool          // they are only told of
+	DanglingPeriod       time.Duration // 0 is the driver's own
+	DanglingGrace        time.Duration // 0 is the driver's own
 }
 
 // Qemu is what the qemu task driver may do. It is offered where the emulator is.
