@@ -83,9 +83,7 @@ func TestTemplatesChange(t *testing.T) {
 				t.Fatal("it says nothing")
 			}
 		}
-		if err := os.WriteFile(c.input, []byte("two two\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		rewrite(t, c.input, "two two\n")
 		s.until("change", func() bool { return historyOf(s.tasks[c.id]["main"]) == c.want })
 		for deadline := time.Now().Add(20 * time.Second); logOf(t, a, c.id, "main.stdout.0") != "value one\nvalue two two\n"; <-time.After(2 * time.Millisecond) {
 			if time.Now().After(deadline) {
@@ -153,9 +151,7 @@ func TestTemplateScripts(t *testing.T) {
 				}
 			}
 			s.until("start", last(c.first))
-			if err := os.WriteFile(filepath.Join(a.cfg.AllocDir, id.String(), "alloc/data/input"), []byte("two\n"), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			rewrite(t, filepath.Join(a.cfg.AllocDir, id.String(), "alloc/data/input"), "two\n")
 			if name == "runs" {
 				ran := filepath.Join(a.cfg.AllocDir, id.String(), "main/local/ran")
 				for deadline := time.Now().Add(20 * time.Second); ; <-time.After(2 * time.Millisecond) {
@@ -187,10 +183,19 @@ func TestTemplatesChangeUnderAnotherAgent(t *testing.T) {
 	s.until("main runs", func() bool { m := s.tasks[id]["main"]; return m != nil && m.State == event.TaskRunning })
 	stop()
 	startAgent(t, cfg)
-	if err := os.WriteFile(filepath.Join(a.cfg.AllocDir, id.String(), "alloc/data/input"), []byte("two\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	rewrite(t, filepath.Join(a.cfg.AllocDir, id.String(), "alloc/data/input"), "two\n")
 	s.until("another start", func() bool {
 		return historyOf(s.tasks[id]["main"]) == "Received, Task Setup, Started, Restart Signaled, Terminated, Restarting, Started"
 	})
+}
+
+// rewrite changes a file at once: nobody sees it half written.
+func rewrite(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
 }
