@@ -40,12 +40,12 @@ func (p *preparation) templates() error {
 				continue
 			}
 		}
-		result, err := p.render(t)
+		result, _, err := p.render(t)
 		if err == nil {
-			err = p.write(t, root, dest, result.Output)
+			err = p.write(t, root, dest, result)
 		}
 		if err == nil && t.Envvars {
-			_, err = template.ParseEnv(result.Output)
+			_, err = template.ParseEnv(result)
 		}
 		if err != nil {
 			return templateFailed(err)
@@ -102,15 +102,46 @@ func readBelow(dir, path string) ([]byte, error) {
 	return b, err
 }
 
-// render renders one template.
-func (b *taskBasis) render(t *event.Template) (template.Result, error) {
+// render renders one template, and says how the files looked that it read.
+func (b *taskBasis) render(t *event.Template) ([]byte, looks, error) {
 	text, err := b.text(t)
 	if err != nil {
-		return template.Result{}, err
+		return nil, nil, err
 	}
-	return template.Render(template.Template{
+	var seen looks
+	result, err := template.Render(template.Template{
 		Text: text, Left: t.LeftDelim, Right: t.RightDelim, MissingKeyFails: t.ErrMissingKey,
-	}, template.Source{Env: b.env.lookup, File: b.read})
+	}, template.Source{Env: b.env.lookup, File: seen.reading(b.look, b.read)})
+	return result, seen, err
+}
+
+// looks says of files how each looked right before it was read. One that changes while it is read looks different
+// afterwards, so no change is missed.
+type looks []fileLook
+
+type fileLook struct{ path, look string }
+
+// reading is read with a look ahead.
+func (l *looks) reading(look func(path string) string, read func(path string) ([]byte, error)) func(string) ([]byte, error) {
+	return func(path string) ([]byte, error) {
+		*l = append(*l, fileLook{path, look(path)})
+		return read(path)
+	}
+}
+
+// same reports whether all files look as they did.
+func (l looks) same(look func(path string) string) bool {
+	return !slices.ContainsFunc(l, func(f fileLook) bool { return look(f.path) != f.look })
+}
+
+// look is a file's size and time, in words.
+func (b *taskBasis) look(path string) string {
+	if root, rel, err := b.place(path); err == nil {
+		if info, err := os.Stat(filepath.Join(root, rel)); err == nil {
+			return fmt.Sprint(info.Size(), " ", info.ModTime().UnixNano())
+		}
+	}
+	return "missing"
 }
 
 // lookup is what a template may ask of the task and its node.
@@ -226,7 +257,7 @@ func (r *runner) watchTemplates(ctx context.Context, task string, start uint64, 
 	}
 	tick := time.NewTicker(templatePoll)
 	defer tick.Stop()
-	seen := map[*event.Template]string{}
+	seen := map[*event.Template]looks{}
 	for {
 		var changed []*event.Template
 		for _, t := range watched {
@@ -251,43 +282,23 @@ func (r *runner) watchTemplates(ctx context.Context, task string, start uint64, 
 }
 
 // again renders a template whose files have changed; true if it became something else.
-func (b *taskBasis) again(t *event.Template, seen map[*event.Template]string) (bool, error) {
-	if old, ok := seen[t]; ok && old == b.signature(old) {
+func (b *taskBasis) again(t *event.Template, seen map[*event.Template]looks) (bool, error) {
+	if old, ok := seen[t]; ok && old.same(b.look) {
 		return false, nil
 	}
-	result, err := b.render(t)
+	result, now, err := b.render(t)
 	if err != nil {
 		return false, err
 	}
-	seen[t] = b.signature(strings.Join(result.Files, "\n"))
+	seen[t] = now
 	root, dest, err := b.place(b.env.interpolate(t.DestPath))
 	if err != nil {
 		return false, err
 	}
-	if old, err := readBelow(root, dest); err == nil && bytes.Equal(old, result.Output) {
+	if old, err := readBelow(root, dest); err == nil && bytes.Equal(old, result) {
 		return false, nil
 	}
-	return true, b.write(t, root, dest, result.Output)
-}
-
-// signature says of files, named one in a line, how each looked: lines of name, size and time. It takes its own result
-// too.
-func (b *taskBasis) signature(files string) string {
-	var lines []string
-	for line := range strings.SplitSeq(files, "\n") {
-		name, _, _ := strings.Cut(line, "\x00")
-		if name == "" {
-			continue
-		}
-		look := "missing"
-		if root, rel, err := b.place(name); err == nil {
-			if info, err := os.Stat(filepath.Join(root, rel)); err == nil {
-				look = fmt.Sprint(info.Size(), " ", info.ModTime().UnixNano())
-			}
-		}
-		lines = append(lines, name+"\x00"+look)
-	}
-	return strings.Join(lines, "\n")
+	return true, b.write(t, root, dest, result)
 }
 
 // applyTemplates lets the task know that its templates have changed; false if it is not to go on.

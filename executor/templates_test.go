@@ -199,3 +199,20 @@ func rewrite(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 }
+
+// A file that changes after it was looked at and before it was read is read once more.
+func TestChangeWhileReading(t *testing.T) {
+	content := "one"
+	look := func(string) string { return content }
+	var seen looks
+	file := seen.reading(look, func(string) ([]byte, error) {
+		content = "two"
+		return []byte("one"), nil
+	})
+	if _, err := file("input"); err != nil {
+		t.Fatal(err)
+	}
+	if seen.same(look) {
+		t.Error("the change is missed")
+	}
+}

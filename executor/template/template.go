@@ -13,7 +13,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"text/template"
 )
@@ -34,37 +33,21 @@ type Source struct {
 	File func(path string) ([]byte, error)
 }
 
-// Result is a rendered template.
-type Result struct {
-	Output []byte
-	Files  []string // that it read, as it named them, sorted
-}
-
 // Render renders a template.
-func Render(t Template, s Source) (Result, error) {
-	var r Result
-	file := s.File
-	s.File = func(path string) ([]byte, error) {
-		if !slices.Contains(r.Files, path) {
-			r.Files = append(r.Files, path)
-		}
-		return file(path)
-	}
+func Render(t Template, s Source) ([]byte, error) {
 	tmpl := template.New("template").Delims(t.Left, t.Right).Funcs(functions(s)).Option("missingkey=zero")
 	if t.MissingKeyFails {
 		tmpl.Option("missingkey=error")
 	}
 	tmpl, err := tmpl.Parse(t.Text)
 	if err != nil {
-		return r, plain(err)
+		return nil, plain(err)
 	}
 	out := &limitedBuffer{}
 	if err := tmpl.Execute(out, nil); err != nil {
-		return r, plain(err)
+		return nil, plain(err)
 	}
-	r.Output = out.Bytes()
-	slices.Sort(r.Files)
-	return r, nil
+	return out.Bytes(), nil
 }
 
 // plain leaves out what the engine says of itself.

@@ -51,13 +51,13 @@ func TestRender(t *testing.T) {
 		if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
 			t.Errorf("%s: error %v, want %q", c.text, err, c.err)
 		}
-		if err == nil && string(r.Output) != c.want {
-			t.Errorf("%s: got %q, want %q", c.text, r.Output, c.want)
+		if err == nil && string(r) != c.want {
+			t.Errorf("%s: got %q, want %q", c.text, r, c.want)
 		}
 	}
 	r, err := Render(Template{Text: `[[ env "NAME" ]] {{ x }} [[ file "local/f" ]]`, Left: "[[", Right: "]]"}, source)
-	if err != nil || string(r.Output) != "web {{ x }} from file" || len(r.Files) != 1 {
-		t.Errorf("other delimiters: %q, %v, %v", r.Output, r.Files, err)
+	if err != nil || string(r) != "web {{ x }} from file" {
+		t.Errorf("other delimiters: %q, %v", r, err)
 	}
 	missing := `{{ with parseJSON "{\"a\":1}" }}{{ .b }}{{ end }}`
 	if _, err := Render(Template{Text: missing, MissingKeyFails: true}, source); err == nil {
