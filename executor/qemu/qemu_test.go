@@ -2,7 +2,6 @@ package qemu
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"drover/eventlog/event"
 	"drover/executor/driver"
 	"drover/executor/driver/drivertest"
+	"drover/executor/qemu/qemutest"
 	"drover/executor/shim/proctree"
 	"drover/executor/shim/shimtest"
 )
@@ -24,82 +24,6 @@ import (
 var programs shimtest.Programs
 
 func TestMain(m *testing.M) { shimtest.Main(m, &programs) }
-
-// What a guest does at its end.
-var (
-	halt = []byte{0xf4, 0xeb, 0xfd} // hlt; jmp to it
-	// powerOff writes to the power management of the emulator's usual machine, which ends it with code 0.
-	powerOff = append([]byte{
-		0xba, 0x04, 0x06, // mov dx, 0x604
-		0xb8, 0x00, 0x20, // mov ax, 0x2000
-		0xef, // out dx, ax
-	}, halt...)
-)
-
-// exitCode ends the emulator by a device for tests, which knows odd codes only.
-func exitCode(code int) []byte {
-	if code == 0 {
-		return powerOff
-	}
-	if code%2 == 0 {
-		panic("a guest cannot end with an even code")
-	}
-	return append([]byte{
-		0xba, 0xf4, 0x00, // mov dx, 0xf4
-		0xb0, byte(code >> 1), // mov al, code/2
-		0xee, // out dx, al
-	}, halt...)
-}
-
-// bootSector is a whole guest: it writes two texts to its two serial ports, without any interrupt, and does the last thing.
-func bootSector(first, second string, last []byte) []byte {
-	const origin, size = 0x7c00, 512
-	code := []byte{
-		0xfa,       // cli
-		0xfc,       // cld
-		0x31, 0xc0, // xor ax, ax
-		0x8e, 0xd8, // mov ds, ax
-	}
-	type call struct{ text, at int } // where the addresses of a text and of the subroutine stand
-	var calls []call
-	for _, port := range []uint16{0x3f8, 0x2f8} {
-		c := call{text: len(code) + 1}
-		code = append(code, 0xbe, 0, 0) // mov si, text
-		code = append(code, 0xba)       // mov dx, port
-		code = binary.LittleEndian.AppendUint16(code, port)
-		c.at = len(code) + 1
-		code = append(code, 0xe8, 0, 0) // call write
-		calls = append(calls, c)
-	}
-	code = append(code, last...)
-	write := len(code)
-	code = append(code,
-		0xac,       // write: lodsb
-		0x84, 0xc0, // test al, al
-		0x74, 0x12, // jz done
-		0x88, 0xc4, // mov ah, al
-		0x83, 0xc2, 0x05, // add dx, 5
-		0xec,       // wait: in al, dx
-		0xa8, 0x20, // test al, 0x20
-		0x74, 0xfb, // jz wait
-		0x83, 0xea, 0x05, // sub dx, 5
-		0x88, 0xe0, // mov al, ah
-		0xee,       // out dx, al
-		0xeb, 0xe9, // jmp write
-		0xc3, // done: ret
-	)
-	for i, text := range []string{first, second} {
-		binary.LittleEndian.PutUint16(code[calls[i].text:], uint16(origin+len(code)))
-		binary.LittleEndian.PutUint16(code[calls[i].at:], uint16(write-(calls[i].at+2)))
-		code = append(append(code, text...), 0)
-	}
-	sector := make([]byte, size)
-	if copy(sector[:size-2], code) < len(code) {
-		panic("the guest does not fit into its sector")
-	}
-	sector[size-2], sector[size-1] = 0x55, 0xaa
-	return sector
-}
 
 // guests makes configurations of tasks that boot sectors of a directory, which many may at once.
 type guests struct{ dir string }
@@ -131,13 +55,15 @@ func TestContract(t *testing.T) {
 	g := guests{t.TempDir()}
 	drivertest.Run(t, drivertest.Subject{
 		Driver:  func() driver.Driver { return &Driver{Shim: programs.Shim, Config: Config{ImagePaths: []string{g.dir}}} },
-		Forever: g.of(t, bootSector("ready\n", "", halt)),
+		Forever: g.of(t, qemutest.BootSector("ready\n", "", qemutest.Halt)),
 		// This guest knows no power button.
-		Stubborn: g.of(t, bootSector("ready\n", "", halt), "graceful_shutdown", true),
-		Ends:     func(code int) map[string]any { return g.of(t, bootSector("", "", exitCode(code))) },
-		Says:     func(stdout, stderr string) map[string]any { return g.of(t, bootSector(stdout, stderr, powerOff)) },
-		Invalid:  g.of(t, nil, "no_such_option", true),
-		Missing:  map[string]any{"image_path": filepath.Join(g.dir, "none")},
+		Stubborn: g.of(t, qemutest.BootSector("ready\n", "", qemutest.Halt), "graceful_shutdown", true),
+		Ends:     func(code int) map[string]any { return g.of(t, qemutest.BootSector("", "", qemutest.Exit(code))) },
+		Says: func(stdout, stderr string) map[string]any {
+			return g.of(t, qemutest.BootSector(stdout, stderr, qemutest.PowerOff))
+		},
+		Invalid: g.of(t, nil, "no_such_option", true),
+		Missing: map[string]any{"image_path": filepath.Join(g.dir, "none")},
 		// The emulator takes the signal as a request, whatever its guest does; a guest has no signals; and the emulator warns
 		// of an image without a format.
 		Graceful: true, NoSignals: true, Noisy: true,
@@ -180,7 +106,7 @@ func task(t *testing.T, config map[string]any) *driver.Task {
 // What makes no sense, and what the operator has not allowed, is refused before an emulator starts.
 func TestRefused(t *testing.T) {
 	elsewhere := filepath.Join(t.TempDir(), "disk")
-	if err := os.WriteFile(elsewhere, bootSector("", "", halt), 0o600); err != nil {
+	if err := os.WriteFile(elsewhere, qemutest.BootSector("", "", qemutest.Halt), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -207,7 +133,7 @@ func TestRefused(t *testing.T) {
 		made := task(t, c.config)
 		made.Ports = []driver.Port{{Label: "web", Host: 1}}
 		err := errors.Join(os.Symlink(elsewhere, filepath.Join(made.LocalDir, "link")),
-			os.WriteFile(filepath.Join(made.LocalDir, "disk"), bootSector("", "", halt), 0o600))
+			os.WriteFile(filepath.Join(made.LocalDir, "disk"), qemutest.BootSector("", "", qemutest.Halt), 0o600))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -249,7 +175,7 @@ func TestArguments(t *testing.T) {
 // A guest's memory is what its job asks for, its port is the machine's, and its sockets go with it.
 func TestGuest(t *testing.T) {
 	g := guests{t.TempDir()}
-	made := task(t, g.of(t, bootSector("ready\n", "", halt), "guest_agent", true, "graceful_shutdown", true, "port_map", map[string]any{"web": 80}))
+	made := task(t, g.of(t, qemutest.BootSector("ready\n", "", qemutest.Halt), "guest_agent", true, "graceful_shutdown", true, "port_map", map[string]any{"web": 80}))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
