@@ -105,8 +105,8 @@ func (c DeleteNamespace) decide(d *decision) *Rejection {
 		}
 	}
 	// A job that was purged may still run.
-	for a := range d.state.Allocations() {
-		if a.Job.Namespace == c.Name && !a.Client.Terminal() {
+	for a := range d.state.AllocationsIn(c.Name) {
+		if !a.Client.Terminal() {
 			return reject(ReasonConflict, "namespace %q has non-terminal allocations, %v of job %q among them", c.Name, a.ID, a.Job.ID)
 		}
 	}

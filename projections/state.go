@@ -377,6 +377,20 @@ func (s *State) AllocationsOf(job event.JobKey) iter.Seq[*Allocation] {
 	return s.listed(of)
 }
 
+// AllocationsIn visits the allocations of a namespace, job by job.
+func (s *State) AllocationsIn(namespace string) iter.Seq[*Allocation] {
+	return func(yield func(*Allocation) bool) {
+		inside := func(key event.JobKey) bool { return key.Namespace == namespace }
+		for of := range s.allocationsOfJob.from(event.JobKey{Namespace: namespace}, inside) {
+			for a := range s.listed(of) {
+				if !yield(a) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // AllocationsOn visits a node's allocations in the order of their creation.
 func (s *State) AllocationsOn(node event.ID) iter.Seq[*Allocation] {
 	n := s.Node(node)
