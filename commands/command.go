@@ -110,6 +110,13 @@ type SetEligibility struct {
 	Eligible bool
 }
 
+// StopAllocation takes an allocation out of service and has its job looked at, which
+// places another in its stead.
+type StopAllocation struct {
+	ID              event.ID
+	NoShutdownDelay bool // its node does not wait out the shutdown delay
+}
+
 // ReportAllocations is a node's report of what it runs.
 type ReportAllocations struct {
 	NodeID      event.ID

@@ -257,6 +257,26 @@ func (c EvaluateJob) decide(d *decision) *Rejection {
 	})
 }
 
+func (c StopAllocation) decide(d *decision) *Rejection {
+	a := d.state.Allocation(c.ID)
+	if a == nil {
+		return reject(ReasonNotFound, "alloc not found")
+	}
+	evalID := d.newID("evaluation", 0)
+	// What has ended, or is to end for another reason, needs no mark.
+	if a.Live() && !(a.Migrates() && (a.NoShutdownDelay() || !c.NoShutdownDelay)) {
+		d.emit(&event.AllocationsMarked{IDs: event.IDs{c.ID}, Migrate: true, NoShutdownDelay: c.NoShutdownDelay}, evalID)
+	}
+	eval := event.Evaluation{
+		ID: evalID, Namespace: a.Job.Namespace, JobID: a.Job.ID, Type: a.Spec.Job.Type, Priority: a.Spec.Job.Priority,
+		TriggeredBy: event.TriggerAllocStop,
+	}
+	if job := d.state.Job(a.Job); job != nil {
+		eval.Priority, eval.JobModifyIndex = job.Spec.Job.Priority, job.JobModifyIndex
+	}
+	return d.createEvaluation(eval)
+}
+
 func (c FailEvaluation) decide(d *decision) *Rejection {
 	eval := d.state.Evaluation(c.EvalID)
 	if eval == nil {

@@ -27,6 +27,7 @@ func (h *HTTP) Register(rt *rest.Router) {
 	rt.Handle("PUT POST", "/v1/namespace", h.write(h.setNamespace))
 	rt.Handle("PUT POST", "/v1/namespace/{id}", h.write(h.setNamespace))
 	rt.Handle(http.MethodDelete, "/v1/namespace/{id}", h.write(h.deleteNamespace))
+	rt.Handle("PUT POST", "/v1/allocation/{id}/stop", h.write(h.stopAllocation))
 	rt.Handle("PUT POST", "/v1/validate/job", h.validateJob)
 	rt.Handle("PUT POST", "/v1/jobs/parse", h.parseJob)
 	rt.Handle(http.MethodPut, "/v1/system/gc", h.write(h.collectGarbage))

@@ -27,21 +27,22 @@ func TestDecideKeepsThePromises(t *testing.T) {
 			g.must(&Command{Body: ReportAllocations{NodeID: nodeNamed(nodeWord(i)), SecretHash: secretOf(nodeWord(i)), Incarnation: 1, Sequence: 1, Ready: true}})
 		}
 		t.Repeat(map[string]func(*rapid.T){
-			"submit":   g.submit,
-			"stop":     g.stop,
-			"scale":    g.scale,
-			"places":   g.places,
-			"plan":     g.plan,
-			"plan2":    g.plan,
-			"plan3":    g.plan,
-			"report":   g.report,
-			"register": g.register,
-			"down":     g.down,
-			"unblock":  g.unblock,
-			"fail":     g.fail,
-			"collect":  g.collect,
-			"store":    g.store,
-			"wait":     func(t *rapid.T) { c.now = c.now.Add(time.Duration(rapid.IntRange(-5, 400).Draw(t, "s")) * time.Second) },
+			"submit":          g.submit,
+			"stop":            g.stop,
+			"scale":           g.scale,
+			"places":          g.places,
+			"stop allocation": g.stopAllocation,
+			"plan":            g.plan,
+			"plan2":           g.plan,
+			"plan3":           g.plan,
+			"report":          g.report,
+			"register":        g.register,
+			"down":            g.down,
+			"unblock":         g.unblock,
+			"fail":            g.fail,
+			"collect":         g.collect,
+			"store":           g.store,
+			"wait":            func(t *rapid.T) { c.now = c.now.Add(time.Duration(rapid.IntRange(-5, 400).Draw(t, "s")) * time.Second) },
 		})
 	})
 }
@@ -118,6 +119,14 @@ func (g *generator) scale(t *rapid.T) {
 		scale.Count = &count
 	}
 	g.must(&Command{Body: scale})
+}
+
+func (g *generator) stopAllocation(t *rapid.T) {
+	ids := []event.ID{named("none")}
+	for a := range g.state.Allocations() {
+		ids = append(ids, a.ID)
+	}
+	g.must(&Command{Body: StopAllocation{ID: rapid.SampledFrom(ids).Draw(t, "allocation"), NoShutdownDelay: rapid.Bool().Draw(t, "hasty")}})
 }
 
 func (g *generator) anyEval(t *rapid.T) *event.Evaluation {

@@ -215,7 +215,7 @@ func (r *runner) takeOrder(o observation, what obsOrder) {
 	r.mu.Unlock()
 	if what.order.Desired != event.DesiredRun || what.order.KnownTerminal {
 		// What the servers hold for ended, because they had lost sight of this node, has a successor somewhere.
-		r.step(o, obsStop{})
+		r.step(o, obsStop{NoDelay: what.order.NoShutdownDelay})
 		return
 	}
 	r.step(o, obsContact{})

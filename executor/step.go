@@ -107,6 +107,7 @@ type allocState struct {
 	Stopping bool         `cbor:"2,keyasint,omitempty"` // no main task is to run any more
 	Delay    delayStage   `cbor:"3,keyasint,omitempty"` // the group's shutdown delay
 	Tasks    []*taskState `cbor:"4,keyasint,omitempty"` // in the order of the job
+	NoDelay  bool         `cbor:"6,keyasint,omitempty"` // no shutdown delay is waited out
 	Renewing bool         `cbor:"5,keyasint,omitempty"` // all tasks are being ended, to start from the beginning
 }
 
@@ -188,12 +189,12 @@ type observation struct {
 }
 
 type (
-	obsReceived    struct{}            // the order came in
-	obsBegin       struct{}            // the directory is built and predecessors have ended
-	obsSetupFailed struct{ Err error } // the directory could not be built
-	obsStop        struct{}            // the servers do not want it any more
-	obsContact     struct{}            // the servers were reached and still want it
-	obsGroupDelay  struct{}            // the group's shutdown delay is over
+	obsReceived    struct{}               // the order came in
+	obsBegin       struct{}               // the directory is built and predecessors have ended
+	obsSetupFailed struct{ Err error }    // the directory could not be built
+	obsStop        struct{ NoDelay bool } // the servers do not want it any more; NoDelay: and without shutdown delays
+	obsContact     struct{}               // the servers were reached and still want it
+	obsGroupDelay  struct{}               // the group's shutdown delay is over
 	// obsStarted says that start Start of a task runs.
 	obsStarted struct {
 		Task   string
@@ -353,6 +354,9 @@ func (s *allocState) step(r *allocRules, o observation) []action {
 			}
 		}
 		st.stopAll()
+		if what.NoDelay {
+			st.hurry()
+		}
 	case obsContact:
 		for _, t := range s.Tasks {
 			if t.Phase == phaseUnsettled {

@@ -110,6 +110,21 @@ func (st *stepper) stopAll() {
 	}
 }
 
+// hurry skips all shutdown delays, also those that are being waited out.
+func (st *stepper) hurry() {
+	s := st.state
+	s.NoDelay = true
+	if s.Delay == delayRuns {
+		s.Delay = delayOver
+	}
+	for _, t := range s.Tasks {
+		if t.Phase == phaseDelay {
+			st.emit(t, event.TaskSkippingShutdownDelay, nil)
+			st.stopNow(t)
+		}
+	}
+}
+
 // killWaves are the tasks that are ended together, one wave after the other.
 var killWaves = []func(*taskRules) bool{
 	func(r *taskRules) bool { return r.leader },
@@ -212,6 +227,10 @@ func (st *stepper) kill(t *taskState, delay time.Duration) {
 		details[event.DetailKillTimeout] = r.killTimeout.String()
 	}
 	st.emit(t, event.TaskKilling, details)
+	if delay > 0 && st.state.NoDelay {
+		st.emit(t, event.TaskSkippingShutdownDelay, nil)
+		delay = 0
+	}
 	if delay > 0 {
 		t.Phase = phaseDelay
 		st.emit(t, event.TaskWaitingShutdownDelay, map[string]string{event.DetailDelay: delay.String()})

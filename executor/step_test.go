@@ -147,7 +147,7 @@ func TestStepScenarios(t *testing.T) {
 			case "contact":
 				return w.observe(obsContact{})
 			case "stop":
-				return w.observe(obsStop{})
+				return w.observe(obsStop{NoDelay: arg("no_delay") != ""})
 			case "advance":
 				by, err := time.ParseDuration(task)
 				if err != nil {

@@ -52,6 +52,8 @@ type allocRest struct {
 	Next        event.ID   `cbor:"2,keyasint,omitzero"`
 	WaitFor     []event.ID `cbor:"3,keyasint,omitempty"`
 	Description string     `cbor:"4,keyasint,omitempty"` // of the desired status
+	Migrate     bool       `cbor:"5,keyasint,omitempty"`
+	NoDelay     bool       `cbor:"6,keyasint,omitempty"` // of its shutdown
 }
 
 // Name is "job.group[n]".
@@ -91,6 +93,13 @@ func (a *Allocation) WaitFor() []event.ID {
 	}
 	return a.rest.WaitFor
 }
+
+// Migrates reports whether it is to be stopped and another placed in its stead.
+func (a *Allocation) Migrates() bool { return a.rest != nil && a.rest.Migrate }
+
+// NoShutdownDelay reports whether its node is to stop it without waiting out its
+// shutdown delay.
+func (a *Allocation) NoShutdownDelay() bool { return a.rest != nil && a.rest.NoDelay }
 
 // DesiredDescription says why the desired status is what it is.
 func (a *Allocation) DesiredDescription() string {

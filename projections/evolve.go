@@ -112,6 +112,8 @@ func (s *State) apply(r *event.Record) {
 		s.nodeEligibilitySet(r, e)
 	case *event.AllocationsReported:
 		s.allocationsReported(r, e)
+	case *event.AllocationsMarked:
+		s.allocationsMarked(r, e)
 	case *event.Collected:
 		s.collected(r, e)
 	case *event.NodePoolSet:
@@ -798,6 +800,21 @@ func (s *State) allocationsReported(r *event.Record, e *event.AllocationsReporte
 				a.tasks = encodeTasks(mergeTasks(a.Tasks(), delta.Tasks))
 			}
 		})
+	}
+}
+
+func (s *State) allocationsMarked(r *event.Record, e *event.AllocationsMarked) {
+	for _, id := range e.IDs {
+		var key event.JobKey
+		s.allocationChanged(r, id, func(a *Allocation) {
+			key = a.Job
+			a.withRest(func(rest *allocRest) {
+				rest.Migrate = rest.Migrate || e.Migrate
+				rest.NoDelay = rest.NoDelay || e.NoShutdownDelay
+			})
+		})
+		// A plan that was decided before did not know of it.
+		s.withJob(key, r.Index, func(j *Job) { j.ChangeIndex = r.Index })
 	}
 }
 

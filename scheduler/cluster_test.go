@@ -212,7 +212,7 @@ func (c *cluster) checkForeseen(eval *event.Evaluation, plan *event.PlanCommitte
 	for _, stop := range plan.Stops {
 		a := c.state.Allocation(stop.ID)
 		lost := stop.Client == event.ClientLost
-		if a.Desired == event.DesiredRun && (lost || !updated[a.ID]) {
+		if a.Desired == event.DesiredRun && (lost || !updated[a.ID]) && stop.Description != describeMigrated {
 			stops++
 		}
 	}
@@ -221,7 +221,7 @@ func (c *cluster) checkForeseen(eval *event.Evaluation, plan *event.PlanCommitte
 	}
 	stopping, updating := uint64(0), uint64(0)
 	for name, w := range wanted {
-		if at := done[name] + uint64(plan.Queued[name]); w.Place+w.DestructiveUpdate != at {
+		if at := done[name] + uint64(plan.Queued[name]); w.Place+w.DestructiveUpdate+w.Migrate != at {
 			c.t.Errorf("group %q: %+v is foreseen, the plan places %d and leaves %d", name, w, done[name], plan.Queued[name])
 		}
 		stopping, updating = stopping+w.Stop, updating+w.InPlaceUpdate

@@ -25,7 +25,7 @@ func Foresee(s *projections.State, eval *event.Evaluation) (*event.PlanCommitted
 		}
 		_, changes := reconcileEverywhere(s, job, newJobRules(job.Spec.Job))
 		for _, g := range changes {
-			wanted[g.name] = g.count(places[g.name] - len(g.destructive))
+			wanted[g.name] = g.count(places[g.name] - len(g.destructive) - len(g.migrating))
 		}
 		return plan, wanted
 	}
@@ -42,7 +42,7 @@ func Foresee(s *projections.State, eval *event.Evaluation) (*event.PlanCommitted
 // count counts what a group wants; place is the number of its new allocations.
 func (g *groupChanges) count(place int) jobdiff.DesiredUpdates {
 	return jobdiff.DesiredUpdates{
-		Ignore: uint64(len(g.present) - len(g.destructive) - len(g.inPlace)), Place: uint64(place),
+		Ignore: uint64(len(g.present) - len(g.destructive) - len(g.inPlace) - len(g.migrating)), Migrate: uint64(len(g.migrating)), Place: uint64(place),
 		Stop: uint64(len(g.unneeded) + len(g.lost)), InPlaceUpdate: uint64(len(g.inPlace)), DestructiveUpdate: uint64(len(g.destructive)),
 	}
 }

@@ -133,9 +133,39 @@ func (p *placer) placeDestructive(g *groupPlacer) {
 			g.queued += len(old) - n
 			return
 		}
-		if !p.replace(g, old[n]) {
+		if !p.replace(g, old[n], describeUpdated) {
 			p.fail(g, len(old)-n)
 			return
+		}
+	}
+}
+
+// placeMigrating replaces allocations that are to go wherever their successors find
+// room, if anywhere.
+func (p *placer) placeMigrating(g *groupPlacer) {
+	old := g.changes.migrating
+	switch {
+	case len(old) == 0:
+		return
+	case p.budget.over:
+		g.queued += len(old)
+		return
+	}
+	p.begin(g)
+	for n, a := range old {
+		if !p.budget.affords(p.budget.stop(describeMigrated) + p.bytes(g, a.ID)) {
+			g.queued += len(old) - n
+			return
+		}
+		if g.planned.Failed == nil && p.replace(g, a, describeMigrated) {
+			continue
+		}
+		p.stop(a, describeMigrated, false)
+		p.count(g, a.NodeID, -1)
+		if g.planned.Failed != nil {
+			g.coalesce(1)
+		} else {
+			p.fail(g, 1)
 		}
 	}
 }
@@ -152,7 +182,9 @@ func (p *placer) bytes(g *groupPlacer, previous event.ID) int {
 	return bytes
 }
 
-func (p *placer) replace(g *groupPlacer, old *projections.Allocation) bool {
+// replace finds a node for the successor of an allocation and stops that, with a
+// reason. Without one nothing changes.
+func (p *placer) replace(g *groupPlacer, old *projections.Allocation, why string) bool {
 	if old.Live() {
 		p.count(g, old.NodeID, -1)
 	}
@@ -178,13 +210,13 @@ func (p *placer) replace(g *groupPlacer, old *projections.Allocation) bool {
 		disk := g.changes.group.EphemeralDisk
 		if !found || disk.Sticky || disk.Migrate || p.beats(home.slot, homeView.combo, with, key, best) {
 			home.room = room
-			p.stop(old, describeUpdated, old.HoldsRoom())
+			p.stop(old, why, old.HoldsRoom())
 			p.put(g, home.slot, homeView.combo, with, key, old.NameIndex, old.ID)
 			return true
 		}
 	}
 	if found {
-		p.stop(old, describeUpdated, false)
+		p.stop(old, why, false)
 		p.putBest(g, best, old.NameIndex, old.ID)
 	} else if old.Live() {
 		p.count(g, old.NodeID, +1)

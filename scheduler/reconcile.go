@@ -13,6 +13,7 @@ const (
 	describeUnneeded = "alloc not needed due to job update"
 	describeUpdated  = "alloc is being updated due to job update"
 	describeLost     = "alloc is lost since its node is down"
+	describeMigrated = "alloc is being migrated"
 )
 
 // groupChanges is what must happen to the allocations of one group, one list per
@@ -30,7 +31,10 @@ type groupChanges struct {
 	// destructive are replaced, each by one of the same name. One for which no
 	// node is found goes on as it is.
 	destructive []*projections.Allocation
-	fresh       []freshPlacement
+	// migrating are stopped because somebody wants it, and replaced likewise. One for
+	// which no node is found is stopped all the same.
+	migrating []*projections.Allocation
+	fresh     []freshPlacement
 
 	present []*projections.Allocation // scratch: those that count
 }
@@ -108,6 +112,7 @@ func (g *groupChanges) settle(versions *versionChanges, stays func(*projections.
 	slices.SortFunc(g.lost, byName)
 	g.dropNamesakes()
 
+	g.dropMarked()
 	// Too many: the highest names go first. What has ended needs no stopping, but
 	// its place is gone all the same and is not to be filled anew.
 	for len(g.present) > g.group.Count {
@@ -121,6 +126,10 @@ func (g *groupChanges) settle(versions *versionChanges, stays func(*projections.
 	names := make(map[uint32]bool, g.group.Count)
 	for _, a := range g.present {
 		names[a.NameIndex] = true
+		if a.Migrates() && !a.Client.Terminal() {
+			g.migrating = append(g.migrating, a)
+			continue
+		}
 		if a.JobVersion == versions.job.Version && a.SpecHash == versions.job.SpecHash {
 			continue
 		}
@@ -152,6 +161,18 @@ func (g *groupChanges) settle(versions *versionChanges, stays func(*projections.
 		if !names[name] {
 			g.fresh = append(g.fresh, freshPlacement{name: name})
 			missing--
+		}
+	}
+}
+
+// dropMarked has those of too many go that are to go anyway, the highest names first.
+func (g *groupChanges) dropMarked() {
+	over := len(g.present) - g.group.Count
+	for i := len(g.present) - 1; i >= 0 && over > 0; i-- {
+		if a := g.present[i]; a.Migrates() && !a.Client.Terminal() {
+			g.unneeded = append(g.unneeded, a)
+			g.present = slices.Delete(g.present, i, i+1)
+			over--
 		}
 	}
 }

@@ -51,6 +51,13 @@ func TestScenarios(t *testing.T) {
 					c.report(c.named(d, arg.Key), clientStatus(d, arg.Vals[0]))
 				}
 				return ""
+			case "mark":
+				marked := &event.AllocationsMarked{Migrate: true}
+				for _, arg := range d.CmdArgs[1:] {
+					marked.IDs = append(marked.IDs, c.named(d, arg.Key).ID)
+				}
+				c.apply(marked)
+				return ""
 			case "down":
 				c.setNode(d.CmdArgs[0].Key, event.NodeDown)
 				return ""

@@ -115,7 +115,7 @@ func (d *scratch) place(s *projections.State, job *projections.Job, rules *jobRu
 	for _, g := range changes {
 		if g.group != nil {
 			plan.Queued[g.name] = 0
-			wanted += len(g.destructive) + len(g.fresh)
+			wanted += len(g.destructive) + len(g.migrating) + len(g.fresh)
 		}
 	}
 	if wanted == 0 {
@@ -139,6 +139,9 @@ func (d *scratch) place(s *projections.State, job *projections.Job, rules *jobRu
 	}
 	stopsBefore := len(plan.Stops)
 	for _, g := range p.groups {
+		p.placeMigrating(g)
+	}
+	for _, g := range p.groups {
 		p.placeDestructive(g)
 	}
 	for _, g := range p.groups {
@@ -156,6 +159,9 @@ func (d *scratch) place(s *projections.State, job *projections.Job, rules *jobRu
 		for _, g := range p.groups {
 			g.queued += len(g.planned.Placements)
 			g.planned.Placements, g.planned.Metric = nil, nil
+			for _, a := range g.changes.migrating { // these end all the same
+				p.stop(a, describeMigrated, false)
+			}
 		}
 	}
 	if len(failed) > 0 {

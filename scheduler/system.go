@@ -156,7 +156,10 @@ func (g *systemGroup) settleEverywhere(s *projections.State, job *projections.Jo
 		case int(a.NameIndex) >= g.group.Count || !job.Spec.Job.Covers(node.Info):
 			g.unneeded = append(g.unneeded, a)
 			continue
-		case current:
+		case a.Migrates() && node.Schedulable() && g.placer.rules.filter(node.Info, -1) == "":
+			g.filled[at] = true
+			g.migrating = append(g.migrating, a)
+		case current && !a.Migrates():
 			g.filled[at] = true
 		case !node.Schedulable() || g.placer.rules.filter(node.Info, -1) != "":
 			g.unneeded = append(g.unneeded, a)
@@ -233,11 +236,16 @@ func (g *systemGroup) crowdedOut(n *event.Node) string {
 }
 
 // replaceEverywhere replaces allocations where they are, by ones of the same names.
-// One whose successor has no room there goes on as it is.
+// One whose successor has no room there goes on as it is, unless it is to go.
 func (p *placer) replaceEverywhere(g *systemGroup) {
-	for n, old := range g.destructive {
-		if p.budget.over || !p.budget.affords(p.budget.stop(describeUpdated)+p.bytes(g.placer, old.ID)) {
-			g.placer.queued += len(g.destructive) - n
+	replaced := slices.Concat(g.migrating, g.destructive)
+	for n, old := range replaced {
+		why := describeUpdated
+		if n < len(g.migrating) {
+			why = describeMigrated
+		}
+		if p.budget.over || !p.budget.affords(p.budget.stop(why)+p.bytes(g.placer, old.ID)) {
+			g.placer.queued += len(replaced) - n
 			return
 		}
 		site := p.sites.touch(p.fleet.find(old.NodeID), &p.fleet)
@@ -247,10 +255,13 @@ func (p *placer) replaceEverywhere(g *systemGroup) {
 		}
 		if dimension := g.placer.exhausted(&room); dimension != "" {
 			p.exhaust(g, site, dimension)
+			if why == describeMigrated {
+				p.stop(old, why, false)
+			}
 			continue
 		}
 		site.room = room
-		p.stop(old, describeUpdated, old.HoldsRoom())
+		p.stop(old, why, old.HoldsRoom())
 		p.give(g, site, old.NameIndex, old.ID)
 	}
 }

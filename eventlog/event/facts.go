@@ -31,6 +31,7 @@ const (
 	KindNodeEligibilitySet Kind = 51
 
 	KindAllocationsReported Kind = 64
+	KindAllocationsMarked   Kind = 65
 
 	KindCollected Kind = 80
 
@@ -63,6 +64,7 @@ var kinds = map[Kind]struct {
 	KindNodeStatusChanged:   {"NodeStatusChanged", func() Event { return new(NodeStatusChanged) }},
 	KindNodeEligibilitySet:  {"NodeEligibilitySet", func() Event { return new(NodeEligibilitySet) }},
 	KindAllocationsReported: {"AllocationsReported", func() Event { return new(AllocationsReported) }},
+	KindAllocationsMarked:   {"AllocationsMarked", func() Event { return new(AllocationsMarked) }},
 	KindCollected:           {"Collected", func() Event { return new(Collected) }},
 	KindNodePoolSet:         {"NodePoolSet", func() Event { return new(NodePoolSet) }},
 	KindNodePoolDeleted:     {"NodePoolDeleted", func() Event { return new(NodePoolDeleted) }},
@@ -339,6 +341,15 @@ type AllocationsReported struct {
 	Deltas      []AllocDelta `cbor:"4,keyasint,omitempty"`
 }
 
+// AllocationsMarked says what the next decision about their jobs is to do with
+// allocations that run. A mark is never taken back.
+type AllocationsMarked struct {
+	IDs     IDs  `cbor:"1,keyasint,omitzero"`
+	Migrate bool `cbor:"2,keyasint,omitempty"` // stop them and place others in their stead
+	// NoShutdownDelay has their nodes kill them without waiting out shutdown_delay.
+	NoShutdownDelay bool `cbor:"3,keyasint,omitempty"`
+}
+
 func (*ClusterCreated) Kind() Kind      { return KindClusterCreated }
 func (*CommitterStarted) Kind() Kind    { return KindCommitterStarted }
 func (*BlobStored) Kind() Kind          { return KindBlobStored }
@@ -356,3 +367,4 @@ func (*NodeChanged) Kind() Kind         { return KindNodeChanged }
 func (*NodeStatusChanged) Kind() Kind   { return KindNodeStatusChanged }
 func (*NodeEligibilitySet) Kind() Kind  { return KindNodeEligibilitySet }
 func (*AllocationsReported) Kind() Kind { return KindAllocationsReported }
+func (*AllocationsMarked) Kind() Kind   { return KindAllocationsMarked }

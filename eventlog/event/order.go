@@ -47,6 +47,8 @@ type Order struct {
 	KnownTerminal bool           `cbor:"15,keyasint,omitempty"` // the servers already recorded a terminal client status
 	// MemoryOversubscribed: tasks may use memory_max while the machine has it.
 	MemoryOversubscribed bool `cbor:"16,keyasint,omitempty"`
+	// NoShutdownDelay: when it is stopped, shutdown_delay is not waited out.
+	NoShutdownDelay bool `cbor:"17,keyasint,omitempty"`
 }
 
 // OrderBatch is one message on a node's allocation stream. The first one of a

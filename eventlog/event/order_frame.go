@@ -139,7 +139,7 @@ func (w *cborWriter) generation(g Generation) {
 
 func (w *cborWriter) order(o *Order) {
 	w.open(true, !o.EvalID.IsZero(), o.Job != JobKey{}, o.JobVersion != 0, !o.Spec.IsZero(), o.Group != "", o.NameIndex != 0, o.Desired != 0,
-		o.ModifyIndex != 0, len(o.Ports) > 0, !o.Previous.IsZero(), len(o.WaitFor) > 0, o.CreateTime != 0, o.ClientStatus != 0, o.KnownTerminal, o.MemoryOversubscribed)
+		o.ModifyIndex != 0, len(o.Ports) > 0, !o.Previous.IsZero(), len(o.WaitFor) > 0, o.CreateTime != 0, o.ClientStatus != 0, o.KnownTerminal, o.MemoryOversubscribed, o.NoShutdownDelay)
 	w.key(1)
 	w.id(o.ID)
 	if !o.EvalID.IsZero() {
@@ -190,6 +190,10 @@ func (w *cborWriter) order(o *Order) {
 	}
 	if o.MemoryOversubscribed {
 		w.key(16)
+		w.truth()
+	}
+	if o.NoShutdownDelay {
+		w.key(17)
 		w.truth()
 	}
 }

@@ -334,6 +334,12 @@ func (t *touching) record(r *event.Record) (known bool) {
 				return false
 			}
 		}
+	case *event.AllocationsMarked:
+		for _, id := range e.IDs {
+			if !t.allocationID(id, false) {
+				return false
+			}
+		}
 	case *event.Collected:
 		return t.collected(e)
 	default:

@@ -43,7 +43,7 @@ func newHistory(t testing.TB, rt *rapid.T) *history {
 func (h *history) step() {
 	name := rapid.SampledFrom(historyJobs).Draw(h.rt, "job")
 	node := rapid.SampledFrom(historyNodes).Draw(h.rt, "node")
-	steps := []string{"submit", "plan", "plan", "plan", "report", "report", "report", "report", "stop", "evaluate", "scale", "end", "unblock", "node", "collect", "collect", "delete", "other", "other"}
+	steps := []string{"submit", "plan", "plan", "plan", "report", "report", "report", "report", "stop", "evaluate", "scale", "mark", "end", "unblock", "unblock", "node", "collect", "collect", "delete", "other", "other"}
 	var commands [][]event.Event
 	switch rapid.SampledFrom(steps).Draw(h.rt, "step") {
 	case "submit":
@@ -53,6 +53,13 @@ func (h *history) step() {
 	case "scale":
 		if h.c.state.Job(h.key(name)) != nil {
 			commands = append(commands, []event.Event{&event.JobScaled{Namespace: "default", JobID: name, Group: "g", Message: "as it is"}})
+		}
+	case "mark":
+		if allocs := h.live(name); len(allocs) > 0 {
+			a := rapid.SampledFrom(allocs).Draw(h.rt, "allocation")
+			commands = append(commands, []event.Event{&event.AllocationsMarked{
+				IDs: event.IDs{a.ID}, Migrate: true, NoShutdownDelay: rapid.Bool().Draw(h.rt, "hasty"),
+			}})
 		}
 	case "plan":
 		// Two commands in one commit, as they come when they queue up.

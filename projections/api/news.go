@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"iter"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -300,6 +301,8 @@ func (t *teller) tell(command []*event.Record) {
 			t.node(e.NodeID, "NodeEligibility")
 		case *event.AllocationsReported:
 			t.allocations(event.JobKey{}, len(e.Deltas), reportedBy(e), "AllocationUpdated")
+		case *event.AllocationsMarked:
+			t.allocations(event.JobKey{}, len(e.IDs), slices.Values(e.IDs), "AllocationUpdateDesiredStatus")
 		}
 	}
 }

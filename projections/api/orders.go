@@ -285,5 +285,6 @@ func newOrder(s *projections.State, a *projections.Allocation) event.Order {
 		Ports: a.Ports(), Previous: a.Previous(), WaitFor: a.WaitFor(), CreateTime: a.CreateTime,
 		ClientStatus: a.Client, KnownTerminal: a.Client.Terminal(),
 		MemoryOversubscribed: a.Spec.AsksMemoryMax() && s.MemoryOversubscribed(a.Spec.Job.NodePool),
+		NoShutdownDelay:      a.NoShutdownDelay(),
 	}
 }

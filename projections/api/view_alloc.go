@@ -83,6 +83,18 @@ type DesiredTransition struct {
 	Migrate, Reschedule, ForceReschedule, NoShutdownDelay, MigrateDisablePlacement *bool
 }
 
+// transitionOf leaves out what nobody asked for, as the field's servers do.
+func transitionOf(a *projections.Allocation) (t DesiredTransition) {
+	yes := true
+	if a.Migrates() {
+		t.Migrate = &yes
+	}
+	if a.NoShutdownDelay() {
+		t.NoShutdownDelay = &yes
+	}
+	return t
+}
+
 // AllocatedResources is what an allocation holds of its node.
 type AllocatedResources struct {
 	Tasks          map[string]*AllocatedTask
@@ -170,7 +182,7 @@ func NewAllocation(s *projections.State, a *projections.Allocation, job bool) *A
 		ID: a.ID, Namespace: a.Job.Namespace, EvalID: a.EvalID, Name: a.Name(),
 		NodeID: a.NodeID, NodeName: nodeName(s, a), JobID: a.Job.ID, TaskGroup: a.Group,
 		Metrics:       a.Metric,
-		DesiredStatus: a.Desired, DesiredDescription: a.DesiredDescription(),
+		DesiredStatus: a.Desired, DesiredDescription: a.DesiredDescription(), DesiredTransition: transitionOf(a),
 		ClientStatus: a.Client, ClientDescription: event.ClientDescription(a.Client),
 		TaskStates:         taskStates(a),
 		PreviousAllocation: a.Previous(), NextAllocation: a.Next(),
@@ -194,7 +206,7 @@ func NewAllocationStub(s *projections.State, a *projections.Allocation, resource
 		ID: a.ID, EvalID: a.EvalID, Name: a.Name(), Namespace: a.Job.Namespace,
 		NodeID: a.NodeID, NodeName: nodeName(s, a), JobID: a.Job.ID, JobType: a.Spec.Job.Type,
 		JobVersion: a.JobVersion, TaskGroup: a.Group,
-		DesiredStatus: a.Desired, DesiredDescription: a.DesiredDescription(),
+		DesiredStatus: a.Desired, DesiredDescription: a.DesiredDescription(), DesiredTransition: transitionOf(a),
 		ClientStatus: a.Client, ClientDescription: event.ClientDescription(a.Client),
 		NextAllocation: a.Next(),
 		CreateIndex:    a.CreateIndex, ModifyIndex: a.ModifyIndex,

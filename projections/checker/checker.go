@@ -60,6 +60,8 @@ type allocation struct {
 	client  event.ClientStatus
 	desired event.DesiredStatus
 	given   bool // handed its room over
+	marked  bool // to be migrated
+	hasty   bool // to be stopped without its shutdown delay
 }
 
 func (a *allocation) ended() bool {
@@ -185,6 +187,14 @@ func (c *Checker) apply(r *event.Record) error {
 		c.nodes[e.NodeID].ineligible = e.Ineligible
 	case *event.AllocationsReported:
 		return c.reported(e)
+	case *event.AllocationsMarked:
+		for _, id := range e.IDs {
+			a := c.allocs[id]
+			if a == nil || !a.live() {
+				return fmt.Errorf("marks allocation %v, which is no live one", id)
+			}
+			a.marked, a.hasty = a.marked || e.Migrate, a.hasty || e.NoShutdownDelay
+		}
 	case *event.Collected:
 		return c.collected(e)
 	case *event.NodePoolSet:
@@ -605,7 +615,8 @@ func (c *Checker) compareAllocations(s *projections.State) error {
 	for a := range s.Allocations() {
 		count++
 		mine := c.allocs[a.ID]
-		if mine == nil || mine.client != a.Client || mine.desired != a.Desired || mine.given != a.HandedOver || mine.node != a.NodeID {
+		if mine == nil || mine.client != a.Client || mine.desired != a.Desired || mine.given != a.HandedOver || mine.node != a.NodeID ||
+			mine.marked != a.Migrates() || mine.hasty != a.NoShutdownDelay() {
 			return fmt.Errorf("allocation %v is wanted to %v and is %v; expected %+v", a.ID, a.Desired, a.Client, mine)
 		}
 	}

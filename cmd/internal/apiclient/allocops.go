@@ -81,3 +81,14 @@ func (c *Client) FileList(ctx context.Context, node *Node, allocID, path string)
 func (c *Client) File(ctx context.Context, node *Node, allocID, path string) (io.ReadCloser, error) {
 	return c.nodeStream(ctx, node, "/v1/client/fs/cat/"+url.PathEscape(allocID), url.Values{"path": {path}})
 }
+
+// StopAllocation has an allocation stopped and replaced, and returns the evaluation that does it.
+func (c *Client) StopAllocation(ctx context.Context, id string, noShutdownDelay bool) (evalID string, err error) {
+	v := url.Values{}
+	if noShutdownDelay {
+		v.Set("no_shutdown_delay", "true")
+	}
+	var resp struct{ EvalID string }
+	_, err = c.Put(ctx, "/v1/allocation/"+url.PathEscape(id)+"/stop", Query{Values: v}, nil, &resp)
+	return resp.EvalID, err
+}

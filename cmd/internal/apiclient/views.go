@@ -65,6 +65,7 @@ type AllocStub struct {
 	DesiredDescription string
 	ClientStatus       string
 	ClientDescription  string
+	TaskStates         map[string]*TaskState
 	CreateIndex        uint64
 	ModifyIndex        uint64
 	CreateTime         int64 // Unix nanoseconds
@@ -77,7 +78,6 @@ type Allocation struct {
 	Job                *event.Job
 	AllocatedResources *AllocatedResources
 	Metrics            *event.AllocMetric
-	TaskStates         map[string]*TaskState
 	DeploymentID       string
 	DeploymentStatus   *struct {
 		Healthy *bool

@@ -67,6 +67,8 @@ var summaries = []struct {
 	{&event.AllocationsReported{NodeID: nodeID, Sequence: 3, Deltas: []event.AllocDelta{{ID: allocID, Client: event.ClientRunning,
 		Tasks: map[string]*event.TaskState{"web": {State: event.TaskRunning, Events: []event.TaskEvent{{Type: event.TaskReceived}, {Type: event.TaskStarted}}}}}}},
 		"node a1000000: c1000000 running (web: Started)"},
+	{&event.AllocationsMarked{IDs: event.IDs{allocID}, Migrate: true}, "c1000000 migrate"},
+	{&event.AllocationsMarked{IDs: event.IDs{allocID}, NoShutdownDelay: true}, "c1000000 without shutdown delay"},
 	{&event.Collected{Jobs: []event.CollectedJobs{{Namespace: "default", IDs: []string{"nightly"}}, {Namespace: "prod", IDs: []string{"import"}}},
 		Work:  []event.CollectedWork{{Namespace: "default", JobID: "web", Evaluations: event.Indexes{12, 19}, Allocations: []event.ID{allocID}}},
 		Nodes: []event.ID{nodeID}, Blobs: []event.Hash{event.HashOf([]byte("x"))}},

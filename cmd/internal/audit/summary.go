@@ -60,6 +60,8 @@ func Summary(r *event.Record) string {
 		return words(e.NodeID.Short(), event.Eligible)
 	case *event.AllocationsReported:
 		return reported(e)
+	case *event.AllocationsMarked:
+		return marked(e)
 	case *event.Collected:
 		return collected(e)
 	case *event.NodePoolSet:
@@ -291,4 +293,18 @@ func short(h event.Hash) string {
 		return text[:8]
 	}
 	return text
+}
+
+func marked(e *event.AllocationsMarked) string {
+	var text []string
+	for _, id := range e.IDs {
+		text = append(text, id.Short())
+	}
+	if e.Migrate {
+		text = append(text, "migrate")
+	}
+	if e.NoShutdownDelay {
+		text = append(text, "without shutdown delay")
+	}
+	return words(text...)
 }

@@ -172,6 +172,7 @@ var aliases = map[alias]string{
 	{"node-status", true}:    "node status",
 	{"server-members", true}: "server members",
 	{"exec", false}:          "alloc exec",
+	{"restart", true}:        "job restart",
 	{"fs", true}:             "alloc fs",
 }
 
@@ -235,6 +236,8 @@ func specs() []spec {
 		configValidateSpec(),
 		allocExecSpec(),
 		allocRestartSpec(),
+		allocStopSpec(),
+		jobRestartSpec(),
 		allocFSSpec(),
 		allocSignalSpec(),
 	})

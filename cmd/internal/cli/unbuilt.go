@@ -12,14 +12,12 @@ import (
 // Whoever types one must be able to tell "not yet" from a mistyped name. One that is
 // built goes before its line here.
 const fieldCommands = `
-job restart                          : restarting the allocations of a job in batches; "alloc restart" restarts one, "job eval" has the scheduler look again
 job dispatch                         : parameterized jobs
 job periodic force                   : periodic jobs
 job promote                          : canaries and deployments
 job deployments                      : deployments; "job history" shows the versions of a job
 job action                           : actions of tasks
 job tag apply|unset                  : tags of job versions; "job history" shows them by number
-alloc exec|fs|stop|restart|signal    : this operation on allocations
 alloc pause                          : schedules of tasks, an enterprise feature
 alloc checks                         : services and their checks
 node drain                           : draining nodes; "node eligibility -disable" keeps new allocations off a node
@@ -65,9 +63,9 @@ sentinel apply|delete|list|read      : Sentinel policies, an enterprise feature
 
 // fieldAliases are old names of such commands.
 var fieldAliases = map[string]string{
-	"fs": "alloc fs", "exec": "alloc exec", "node-drain": "node drain", "client-config": "node config", "action": "job action",
+	"node-drain": "node drain", "client-config": "node config", "action": "job action",
 	"debug": "operator debug", "keyring": "operator gossip keyring", "keygen": "operator gossip keyring generate",
-	"server-join": "server join", "server-force-leave": "server force-leave", "scale": "job scale", "restart": "job restart",
+	"server-join": "server join", "server-force-leave": "server force-leave", "scale": "job scale",
 	"dispatch": "job dispatch", "promote": "job promote",
 }
 

@@ -142,6 +142,17 @@ func (c *cluster) verb(d *datadriven.TestData) (string, error) {
 			status, what.Details[event.DetailExitCode] = event.ClientFailed, "1"
 		}
 		return "", c.endNamed(d.CmdArgs[0].Key, status, what)
+	case "migrate":
+		for a := range c.state.Allocations() {
+			if a.Name() != d.CmdArgs[0].Key || !a.Live() || textArg(d, "node", "") != "" && a.NodeID != c.nodes[textArg(d, "node", "")].id {
+				continue
+			}
+			if r := c.do(event.CallerAnonymous, "", commands.StopAllocation{ID: a.ID, NoShutdownDelay: d.HasArg("no-delay")}); r != nil {
+				return "", r
+			}
+			return "", nil
+		}
+		return "", fmt.Errorf("%s does not run", d.CmdArgs[0].Key)
 	case "wait":
 		length, err := time.ParseDuration(d.CmdArgs[0].Key)
 		if err != nil {
