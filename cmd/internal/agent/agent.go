@@ -132,6 +132,9 @@ func (a *agent) route(public, internal *rest.Router, servers []string) error {
 		rt.Handle(http.MethodGet, "/v1/agent/monitor", a.aimed(routes, monitor(a.tap)))
 		rt.Handle(http.MethodGet, "/v1/agent/host", a.aimed(routes, describeHost(a.cfg.EnableDebug, a.facts.agentID)))
 		api.RegisterSelf(rt, a.facts)
+		if a.cfg.Reload != nil {
+			rt.Handle("PUT POST", "/v1/agent/reload", a.reload)
+		}
 		for _, pattern := range clientPatterns {
 			rt.Handle("GET HEAD PUT POST", pattern, rest.Plain(routes))
 		}
@@ -143,6 +146,17 @@ func (a *agent) route(public, internal *rest.Router, servers []string) error {
 			rt.FillUnbuilt()
 		}
 	}
+	return nil
+}
+
+// reload reads the configuration again; see agentconfig.Config.Reload.
+func (a *agent) reload(w http.ResponseWriter, _ *http.Request) error {
+	said, err := a.cfg.Reload()
+	if err != nil {
+		return rest.Errorf(http.StatusInternalServerError, "%v", err)
+	}
+	a.logger.Info("the configuration was read again", "outcome", said)
+	w.WriteHeader(http.StatusOK)
 	return nil
 }
 

@@ -46,6 +46,10 @@ type Config struct {
 
 	// Warnings are for the operator to read, one sentence each.
 	Warnings []string
+
+	// Reload, if set, reads the configuration again and has take effect what can
+	// while the agent runs. It says what that is, or why all stays as it was.
+	Reload func() (string, error)
 	// Sources are the files that were read, in order.
 	Sources []string
 }

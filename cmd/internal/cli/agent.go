@@ -51,7 +51,9 @@ func (in *invocation) agent(line *agentconfig.CommandLine) int {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
-	return in.runAgent(cfg, signals, func() (agentconfig.Config, error) { return agentconfig.Load(line, agentconfig.ThisHost()) })
+	load := func() (agentconfig.Config, error) { return agentconfig.Load(line, agentconfig.ThisHost()) }
+	cfg.Reload = func() (string, error) { return reloaded(cfg, load) }
+	return in.runAgent(cfg, signals, load)
 }
 
 // runAgent runs the agent until it ends by itself or a signal ends it.
@@ -109,11 +111,19 @@ func (in *invocation) awaitEnd(ended <-chan int, signals <-chan os.Signal, grace
 // the agent runs.
 func (in *invocation) reload(cfg agentconfig.Config, load func() (agentconfig.Config, error)) {
 	in.ui.Output("==> Reloading configuration...")
-	fresh, err := load()
+	said, err := reloaded(cfg, load)
 	if err != nil {
-		in.ui.Error(fmt.Sprintf("==> The configuration stays as it was: %s", err))
+		in.ui.Error("==> " + err.Error())
 		return
 	}
+	in.ui.Output("==> " + said)
+}
+
+func reloaded(cfg agentconfig.Config, load func() (agentconfig.Config, error)) (string, error) {
+	fresh, err := load()
+	if err != nil {
+		return "", fmt.Errorf("The configuration stays as it was: %w", err)
+	}
 	cfg.Log.Level.Set(fresh.Log.Level.Level())
-	in.ui.Output(fmt.Sprintf("==> Log level is now %s; other changes take effect at the next start", agentconfig.LevelWord(fresh.Log.Level.Level())))
+	return fmt.Sprintf("Log level is now %s; other changes take effect at the next start", agentconfig.LevelWord(fresh.Log.Level.Level())), nil
 }

@@ -79,7 +79,8 @@ var beyond = map[string]string{
 	"Node":         "SecretID ComputedClass LastAllocUpdateIndex LastMissedHeartbeatIndex",
 	"NodeListStub": "HostVolumes", "NodeResources": "NodeNetworks", "NodeReservedCpuResources": "ReservedCpuCores",
 	"HostStats": "Timestamp", "HostCPUStats": "Total TotalPercent TotalTicks", "MemoryStats": "MappedFile",
-	"SampledValue": "Count Rate Sum Min Max",
+	"SchedulerSetConfigurationResponse": "Warnings", // Drover's own: what of it nothing acts on
+	"SampledValue":                      "Count Rate Sum Min Max",
 }
 
 // unsent are fields that the client knows and that are not sent: the reference
