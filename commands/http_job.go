@@ -31,6 +31,7 @@ func (h *HTTP) Register(rt *rest.Router) {
 	rt.Handle("PUT POST", "/v1/validate/job", h.validateJob)
 	rt.Handle("PUT POST", "/v1/jobs/parse", h.parseJob)
 	rt.Handle(http.MethodPut, "/v1/system/gc", h.write(h.collectGarbage))
+	rt.Handle(http.MethodDelete, "/v1/evaluations", h.write(h.deleteEvaluations))
 	rt.Handle("PUT POST", "/v1/node/{id}/eligibility", h.write(h.setEligibility))
 }
 

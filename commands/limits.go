@@ -59,6 +59,10 @@ const (
 	// leads to stays well inside one append, and is folded before anybody notices.
 	collectMax = 4096
 
+	// deleteEvaluationsMax is how many evaluations one command deletes: each may
+	// take two records' worth of an append, some 150 bytes.
+	deleteEvaluationsMax = 2048
+
 	// nodesDownBytesMax bounds what one command that declares nodes down leads to,
 	// counted by the upper bounds below (a job's name comes on top). The rest of
 	// the append is left to other commands.

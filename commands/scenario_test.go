@@ -224,6 +224,16 @@ func (c *cluster) parse(d *datadriven.TestData) (*Command, error) {
 			return nil, err
 		}
 		cmd.Body = Collect{Proposed: proposed}
+	case "delete-evals":
+		var del DeleteEvaluations
+		for _, w := range strings.Fields(d.Input) {
+			id, err := c.evalNamed(w)
+			if err != nil {
+				return nil, err
+			}
+			del.IDs = append(del.IDs, id)
+		}
+		cmd.Body = del
 	case "checkpoint":
 		cmd.Body = RecordCheckpoint{At: uint64(a.number("at", 0)), FoldVersion: 1}
 	default:

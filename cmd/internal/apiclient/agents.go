@@ -162,3 +162,10 @@ func (c *Client) ForceLeave(ctx context.Context, name string, prune bool) error 
 	_, err := c.Put(ctx, "/v1/agent/force-leave", Query{Values: v}, nil, nil)
 	return err
 }
+
+// DeleteEvaluations deletes evaluations, named or by a filter, and returns how many.
+func (c *Client) DeleteEvaluations(ctx context.Context, ids []string, filter string) (int, error) {
+	var answer struct{ Count int }
+	_, err := c.write(ctx, http.MethodDelete, "/v1/evaluations", Query{}, map[string]any{"EvalIDs": ids, "Filter": filter}, &answer)
+	return answer.Count, err
+}

@@ -211,6 +211,7 @@ func specs() []spec {
 		namespaceStatusSpec(),
 		evalStatusSpec(),
 		evalListSpec(),
+		evalDeleteSpec(),
 		eventStreamSpec(),
 		eventVerifySpec(),
 		schedulerGetConfigSpec(),

@@ -26,7 +26,6 @@ node meta apply|read                 : metadata set while a node runs; set clien
 node identity get|renew              : identities of nodes
 node intro create                    : introduction tokens of nodes
 deployment list|status|promote|fail|pause|resume|unblock : deployments; a changed job is replaced at once
-eval delete                          : deleting evaluations; "system gc" collects those that ended
 monitor export                       : exporting stored logs; "monitor" follows them
 check                                : the checks of agents for monitoring systems; ask /v1/agent/health
 operator autopilot get-config|set-config : settings of autopilot; "operator autopilot health" shows what it sees

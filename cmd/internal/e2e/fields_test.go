@@ -229,6 +229,27 @@ func TestOfficialClientKnowsEveryField(t *testing.T) {
 		t.Errorf("leader %q (%v)", leader, err)
 	}
 
+	// While nothing is decided, what waits can be deleted.
+	paused := *scheduling.SchedulerConfig
+	paused.PauseEvalBroker = true
+	if _, err := c.Evaluations().Delete([]string{first.EvalID}, nil); err == nil || !strings.Contains(err.Error(), "only while the scheduler is paused") {
+		t.Errorf("deleted while the scheduler runs: %v", err)
+	}
+	_, _, err = c.Operator().SchedulerSetConfiguration(&paused, nil)
+	seen("pause", &api.SchedulerSetConfigurationResponse{}, err)
+	waits, _, err := c.Jobs().Register(shell("never", "batch", 1, "exit 0"), nil)
+	seen("register while paused", waits, err)
+	deleted, _, err := c.Evaluations().DeleteOpts(&api.EvalDeleteRequest{Filter: `JobID == "never"`}, nil)
+	seen("delete evaluations", deleted, err, "Count")
+	if _, _, err := c.Evaluations().Info(waits.EvalID, nil); statusOf(err) != 404 {
+		t.Errorf("a deleted evaluation: %v", err)
+	}
+	if _, err := c.Evaluations().Delete([]string{first.EvalID}, nil); err == nil || !strings.Contains(err.Error(), "not safe to delete") {
+		t.Errorf("deleted an evaluation in use: %v", err)
+	}
+	_, _, err = c.Operator().SchedulerSetConfiguration(scheduling.SchedulerConfig, nil)
+	seen("go on", &api.SchedulerSetConfigurationResponse{}, err)
+
 	id, _, err := c.Jobs().EvaluateWithOpts("shape", api.EvalOptions{}, nil)
 	seen("evaluate", &api.JobRegisterResponse{}, err)
 	if id == "" {
