@@ -76,7 +76,8 @@ func BenchmarkManyTasks(b *testing.B) {
 	state := self.Stats["client"]["state_directory"]
 	cpu, memory := 1, 10
 	task := api.NewTask("sleep", "raw_exec").SetConfig("command", "/bin/sleep").SetConfig("args", []string{"3600"}).Require(&api.Resources{CPU: &cpu, MemoryMB: &memory})
-	disk := 10
+	disk, files, size := 10, 1, 1
+	task.LogConfig = &api.LogConfig{MaxFiles: &files, MaxFileSizeMB: &size}
 	group := api.NewTaskGroup("g", tasks).AddTask(task)
 	group.EphemeralDisk = &api.EphemeralDisk{SizeMB: &disk}
 	if _, _, err := a.client.Jobs().Register(api.NewServiceJob("many", "many", "global", 50).AddDatacenter("dc1").AddTaskGroup(group), nil); err != nil {
@@ -128,7 +129,7 @@ func shimsOf(b *testing.B, state string) (private uint64, n int) {
 		}
 		line, err := os.ReadFile(filepath.Join(dir, "cmdline"))
 		words := strings.Split(string(line), "\x00")
-		if err != nil || len(words) < 2 || filepath.Base(words[0]) != "drover-shim" || !strings.HasPrefix(words[1], state) {
+		if err != nil || len(words) < 2 || !strings.HasPrefix(filepath.Base(words[0]), "drover-shim") || !strings.HasPrefix(words[1], state) {
 			continue
 		}
 		_, own, err := residentBytes(pid)
