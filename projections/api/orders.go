@@ -257,6 +257,9 @@ func (o *orderStream) next(s *projections.State, touched []touchedOrder, lost bo
 // again unless it is sure that something does.
 func (o *orderStream) add(batch *event.OrderBatch, s *projections.State, a *projections.Allocation) {
 	batch.Orders = append(batch.Orders, newOrder(s, a))
+	// From now on the agent need not keep another spec for this allocation, even
+	// if it comes back to that one some time.
+	o.specs = slices.DeleteFunc(o.specs, func(sent sentSpec) bool { return sent.user == a.ID && sent.spec != a.SpecHash })
 	if batch.Specs[a.SpecHash] != nil {
 		return
 	}
