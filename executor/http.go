@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -144,15 +145,41 @@ type usageMeter struct {
 	last map[driver.Running]driver.Usage
 }
 
-// measure turns a sample into usage since the one before; the first one has no shares.
-func (m *usageMeter) measure(key driver.Running, now driver.Usage, coreMHz float64) *TaskUsage {
+// begin notes a sample to begin with where there is none that is fresh, and reports whether it did: then some time has
+// to pass before shares say anything.
+func (m *usageMeter) begin(ctx context.Context, key driver.Running) (began bool, err error) {
 	m.mu.Lock()
 	before, ok := m.last[key]
+	m.mu.Unlock()
+	if ok && time.Since(before.Time) < usageFresh {
+		return false, nil
+	}
+	first, err := key.Usage(ctx)
+	if err != nil {
+		return false, err
+	}
+	m.note(key, first)
+	return true, nil
+}
+
+func (m *usageMeter) note(key driver.Running, sample driver.Usage) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.last == nil {
 		m.last = map[driver.Running]driver.Usage{}
 	}
-	m.last[key] = now
+	m.last[key] = sample
+}
+
+// measure turns a sample into usage since the one before, which stays where it is while it is too near: many may ask at
+// about the same time.
+func (m *usageMeter) measure(key driver.Running, now driver.Usage, coreMHz float64) *TaskUsage {
+	m.mu.Lock()
+	before, ok := m.last[key]
 	m.mu.Unlock()
+	if !ok || now.Time.Sub(before.Time) >= usageWindow {
+		m.note(key, now)
+	}
 	u := &TaskUsage{Timestamp: now.Time.UnixNano(), Pids: map[string]*ResourceUsage{}}
 	u.ResourceUsage = ResourceUsage{
 		MemoryStats: MemoryUsage{RSS: now.RSSBytes, Usage: now.RSSBytes, Measured: []string{"RSS", "Usage"}},
@@ -199,12 +226,29 @@ func (a *Agent) serveAllocStats(w http.ResponseWriter, r *http.Request) error {
 	coreMHz := float64(cpu.CpuShares) / float64(max(cpu.TotalCpuCores, 1))
 	usage := AllocUsage{Tasks: map[string]*TaskUsage{}, Timestamp: time.Now().UnixNano()}
 	usage.ResourceUsage.DeviceStats = []any{}
+	asked := map[string]driver.Running{}
 	live := map[driver.Running]bool{}
+	wait := false
 	for name, running := range view.live {
 		live[running] = true
 		if task != "" && name != task {
 			continue
 		}
+		began, err := found.meter.begin(r.Context(), running)
+		if err != nil && !errors.Is(err, driver.ErrEnded) {
+			return err
+		}
+		asked[name] = running
+		wait = wait || began
+	}
+	if wait {
+		select {
+		case <-time.After(usageWindow):
+		case <-r.Context().Done():
+			return r.Context().Err()
+		}
+	}
+	for name, running := range asked {
 		sample, err := running.Usage(r.Context())
 		if errors.Is(err, driver.ErrEnded) {
 			continue

@@ -73,6 +73,12 @@ const (
 	// templatePoll is how often the files are looked at that a running task's templates read.
 	templatePoll = 2 * time.Second
 
+	// usageWindow is the shortest time over which a task's share of the processors is told: the kernel counts in
+	// hundredths of a second where there is no cgroup.
+	usageWindow = 250 * time.Millisecond
+	// usageFresh is how old a sample may be to begin such a time. An average over an hour says nothing of now.
+	usageFresh = 10 * time.Second
+
 	// logFrameBytes is the most data in one frame of a followed file.
 	logFrameBytes = 64 << 10
 	// logHeartbeat is how often a followed file that does not grow shows a sign of life.

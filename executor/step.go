@@ -537,7 +537,7 @@ func (st *stepper) exited(t *taskState, exit driver.Exit, lost string) {
 		details[event.DetailSignal] = strconv.Itoa(exit.Signal)
 	}
 	if exit.OOMKilled {
-		details[event.DetailOOMKilled] = "true"
+		details[event.DetailOOMKilled], details[event.DetailMessage] = "true", "OOM Killed"
 	}
 	if exit.Error != "" {
 		details[event.DetailMessage] = exit.Error
