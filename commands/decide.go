@@ -341,6 +341,9 @@ func validateNode(n *event.Node) error {
 	if r.Cpu.CpuShares < 0 || r.Memory.MemoryMB < 0 || r.Disk.DiskMB < 0 {
 		return fmt.Errorf("it has negative resources")
 	}
+	if n.NodeMaxAllocs < 0 {
+		return fmt.Errorf("it takes %d allocations at most", n.NodeMaxAllocs)
+	}
 	first, last := r.MinDynamicPort, r.MaxDynamicPort
 	if first == 0 {
 		first = projections.DefaultMinDynamicPort

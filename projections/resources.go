@@ -9,25 +9,31 @@ import (
 	"drover/eventlog/event"
 )
 
-// Resources is room on a node: compute in MHz, memory and disk in MB.
+// Resources is room on a node: compute in MHz, memory and disk in MB, and how many
+// allocations there may be.
 type Resources struct {
 	CPU      int64
 	MemoryMB int64
 	DiskMB   int64
+	Allocs   int64
 }
+
+// allocsUnbounded is the room for allocations on a node that does not bound them:
+// more than any sum of them, and far from where sums overflow.
+const allocsUnbounded = 1 << 40
 
 // Plus is the sum.
 func (r Resources) Plus(o Resources) Resources {
-	return Resources{r.CPU + o.CPU, r.MemoryMB + o.MemoryMB, r.DiskMB + o.DiskMB}
+	return Resources{r.CPU + o.CPU, r.MemoryMB + o.MemoryMB, r.DiskMB + o.DiskMB, r.Allocs + o.Allocs}
 }
 
 // Minus is the difference; it may be negative.
 func (r Resources) Minus(o Resources) Resources {
-	return Resources{r.CPU - o.CPU, r.MemoryMB - o.MemoryMB, r.DiskMB - o.DiskMB}
+	return Resources{r.CPU - o.CPU, r.MemoryMB - o.MemoryMB, r.DiskMB - o.DiskMB, r.Allocs - o.Allocs}
 }
 
 func (r Resources) max(o Resources) Resources {
-	return Resources{max(r.CPU, o.CPU), max(r.MemoryMB, o.MemoryMB), max(r.DiskMB, o.DiskMB)}
+	return Resources{max(r.CPU, o.CPU), max(r.MemoryMB, o.MemoryMB), max(r.DiskMB, o.DiskMB), max(r.Allocs, o.Allocs)}
 }
 
 // Ask is the room that one allocation of a task group needs.
@@ -61,7 +67,7 @@ func GroupAsk(g *event.TaskGroup) Ask {
 		}
 	}
 	ask := Ask{Resources: before.max(beside).max(after), Ports: GroupPorts(g)}
-	ask.DiskMB = int64(g.EphemeralDisk.SizeMB)
+	ask.DiskMB, ask.Allocs = int64(g.EphemeralDisk.SizeMB), 1
 	return ask
 }
 
@@ -83,6 +89,7 @@ const (
 	DimensionCPU    = "cpu"
 	DimensionMemory = "memory"
 	DimensionDisk   = "disk"
+	DimensionAllocs = "max allocation exceeded"
 )
 
 // Room is what is left on a node while a plan is made or checked: the node as
@@ -134,6 +141,8 @@ func (r *Room) Fits(ask *Ask, ports []uint16) (dimension string, ok bool) {
 // none.
 func (a *Ask) Exceeds(free Resources) (dimension string) {
 	switch {
+	case a.Allocs > free.Allocs:
+		return DimensionAllocs
 	case a.CPU > free.CPU:
 		return DimensionCPU
 	case a.MemoryMB > free.MemoryMB:

@@ -255,6 +255,10 @@ func (n *Node) derive() {
 		n.Available = n.Available.Minus(Resources{CPU: r.Cpu.CpuShares, MemoryMB: r.Memory.MemoryMB, DiskMB: r.Disk.DiskMB})
 		n.keepBack(r.Networks.ReservedHostPorts)
 	}
+	n.Available.Allocs = allocsUnbounded
+	if most := n.Info.NodeMaxAllocs; most > 0 {
+		n.Available.Allocs = int64(most)
+	}
 }
 
 // keepBack adds reserved ports. Decide has refused a registration whose text

@@ -101,7 +101,7 @@ func likeness(job *event.Job, own event.ID) event.Hash {
 
 // within reports whether an ask is not larger than the room in any dimension.
 func within(ask, free projections.Resources) bool {
-	return ask.CPU <= free.CPU && ask.MemoryMB <= free.MemoryMB && ask.DiskMB <= free.DiskMB
+	return ask.CPU <= free.CPU && ask.MemoryMB <= free.MemoryMB && ask.DiskMB <= free.DiskMB && ask.Allocs <= free.Allocs
 }
 
 // usable lists the groups that can run on the node and fit into its room now.
@@ -135,7 +135,7 @@ func (g *groupDemand) fitting(room *projections.Room, n int) int {
 		n = min(n, 1)
 	}
 	for _, of := range [...]struct{ free, ask int64 }{
-		{room.Free.CPU, g.ask.CPU}, {room.Free.MemoryMB, g.ask.MemoryMB}, {room.Free.DiskMB, g.ask.DiskMB},
+		{room.Free.CPU, g.ask.CPU}, {room.Free.MemoryMB, g.ask.MemoryMB}, {room.Free.DiskMB, g.ask.DiskMB}, {room.Free.Allocs, g.ask.Allocs},
 	} {
 		if of.ask > 0 {
 			n = int(min(int64(n), of.free/of.ask))

@@ -146,6 +146,8 @@ func applyNodeArgs(d *datadriven.TestData, n *event.Node) {
 			n.NodeClass = value
 		case "disk":
 			n.NodeResources.Disk.DiskMB, _ = strconv.ParseInt(value, 10, 64)
+		case "max-allocs":
+			n.NodeMaxAllocs, _ = strconv.Atoi(value)
 		case "drivers":
 			n.Drivers = make(map[string]*event.DriverInfo)
 			for _, name := range arg.Vals {

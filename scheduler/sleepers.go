@@ -386,7 +386,7 @@ func (q *sleepers) forget(d *demand) {
 }
 
 func smaller(a, b projections.Resources) projections.Resources {
-	return projections.Resources{CPU: min(a.CPU, b.CPU), MemoryMB: min(a.MemoryMB, b.MemoryMB), DiskMB: min(a.DiskMB, b.DiskMB)}
+	return projections.Resources{CPU: min(a.CPU, b.CPU), MemoryMB: min(a.MemoryMB, b.MemoryMB), DiskMB: min(a.DiskMB, b.DiskMB), Allocs: min(a.Allocs, b.Allocs)}
 }
 
 // drop ends what is known of one who waited. What it was counted for is free for

@@ -162,6 +162,7 @@ func (f *fleetStory) randomNode(t *rapid.T, name string) *event.Node {
 		if rack := rapid.SampledFrom([]string{"", "r1", "r2"}).Draw(t, "rack"); rack != "" {
 			n.Meta["rack"] = rack
 		}
+		n.NodeMaxAllocs = max(rapid.IntRange(-4, 3).Draw(t, "most allocations"), 0)
 		n.Drivers["raw_exec"].Healthy = rapid.IntRange(0, 5).Draw(t, "driver") > 0
 		n.NodeResources.MinDynamicPort, n.NodeResources.MaxDynamicPort = 20000, 20000+rapid.IntRange(0, 4).Draw(t, "ports")
 	})

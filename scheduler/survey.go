@@ -188,7 +188,7 @@ func (g *groupPlacer) hosts(s *site) string {
 func (g *groupPlacer) exhausted(room *projections.Room) string {
 	dimension, fits := room.Fits(g.ask, nil)
 	switch dimension {
-	case "", projections.DimensionCPU, projections.DimensionMemory, projections.DimensionDisk:
+	case "", projections.DimensionAllocs, projections.DimensionCPU, projections.DimensionMemory, projections.DimensionDisk:
 		// Ports come before those: a static one was found free.
 		if g.dynamic > 0 && !hasDynamicPorts(room, g.ask, g.dynamic) {
 			return dimensionDynamicPorts
@@ -350,10 +350,12 @@ func (p *placer) keepBest(e *entry, with int32) {
 }
 
 // tightness counts nodes of one class by the dimension that is exhausted there.
-type tightness struct{ cpu, memory, disk int }
+type tightness struct{ allocs, cpu, memory, disk int }
 
 func (t *tightness) note(dimension string) {
 	switch dimension {
+	case projections.DimensionAllocs:
+		t.allocs++
 	case projections.DimensionCPU:
 		t.cpu++
 	case projections.DimensionMemory:
@@ -365,7 +367,8 @@ func (t *tightness) note(dimension string) {
 
 func (t *tightness) counts() func(yield func(string, int) bool) {
 	return func(yield func(string, int) bool) {
-		_ = (t.cpu == 0 || yield(projections.DimensionCPU, t.cpu)) &&
+		_ = (t.allocs == 0 || yield(projections.DimensionAllocs, t.allocs)) &&
+			(t.cpu == 0 || yield(projections.DimensionCPU, t.cpu)) &&
 			(t.memory == 0 || yield(projections.DimensionMemory, t.memory)) &&
 			(t.disk == 0 || yield(projections.DimensionDisk, t.disk))
 	}

@@ -27,6 +27,7 @@ type twinNode struct {
 	cpu, mem   int64
 	usedCPU    int64
 	usedMem    int64
+	most, held int          // allocations; most is 0 for as many as fit
 	ports      map[int]bool // host ports taken
 	free       int          // dynamic ports that are left
 	ready      bool
@@ -50,12 +51,16 @@ type twinAsk struct {
 	limitOfJob              bool   // counting those of all groups
 	affinities              []event.Affinity
 	spreads                 []event.Spread
+	frees                   bool // its predecessor gives up its room
 	freed, freedMem         int64
 	freedPorts, freedStatic int
 }
 
 func (n *twinNode) fits(a *twinAsk, home bool) bool {
 	cpu, mem, free := n.cpu-n.usedCPU, n.mem-n.usedMem, n.free
+	if n.most > 0 && n.held >= n.most && !(home && a.frees) {
+		return false
+	}
 	if home {
 		cpu, mem, free = cpu+a.freed, mem+a.freedMem, free+a.freedPorts
 	}
@@ -270,7 +275,7 @@ func TestChoiceEqualsBruteForce(t *testing.T) {
 				cpu: rapid.SampledFrom([]int64{500, 1000, 2000, 4000}).Draw(r, "cpu"), mem: rapid.SampledFrom([]int64{512, 1024, 4096}).Draw(r, "memory"),
 				arch: rapid.SampledFrom([]string{"amd64", "arm64"}).Draw(r, "arch"), rack: rapid.SampledFrom([]string{"", "r1", "r2"}).Draw(r, "rack"),
 				ready: rapid.IntRange(0, 9).Draw(r, "ready") > 0, driver: rapid.IntRange(0, 9).Draw(r, "driver") > 0,
-				free: rapid.IntRange(1, 6).Draw(r, "ports"),
+				free: rapid.IntRange(1, 6).Draw(r, "ports"), most: max(rapid.IntRange(-6, 4).Draw(r, "most allocations"), 0),
 			}
 			w.nodes = append(w.nodes, n)
 			c.addNode(newNode(name, n.cpu, n.mem, func(info *event.Node) {
@@ -278,7 +283,7 @@ func TestChoiceEqualsBruteForce(t *testing.T) {
 				if n.rack != "" {
 					info.Meta["rack"] = n.rack
 				}
-				info.Drivers["raw_exec"].Healthy = n.driver
+				info.Drivers["raw_exec"].Healthy, info.NodeMaxAllocs = n.driver, n.most
 				info.NodeResources.MinDynamicPort, info.NodeResources.MaxDynamicPort = 20000, 20000+n.free-1
 			}))
 			if !n.ready {
@@ -401,7 +406,7 @@ func (w *twin) follow(r *rapid.T, s *projections.State, job *event.Job, plan *ev
 	byID := make(map[event.ID]*twinNode)
 	for _, n := range w.nodes {
 		byID[n.id] = n
-		n.usedCPU, n.usedMem, n.ports, n.neighbours = 0, 0, make(map[int]bool), make(map[string]int)
+		n.usedCPU, n.usedMem, n.held, n.ports, n.neighbours = 0, 0, 0, make(map[int]bool), make(map[string]int)
 		info := s.Node(n.id).Info.NodeResources
 		n.free = info.MaxDynamicPort - info.MinDynamicPort + 1
 		for a := range s.AllocationsOn(n.id) {
@@ -452,6 +457,7 @@ func (w *twin) follow(r *rapid.T, s *projections.State, job *event.Job, plan *ev
 
 func hold(n *twinNode, a *projections.Allocation, by int64) {
 	task := a.Spec.Job.LookupGroup(a.Group).Tasks[0]
+	n.held += int(by)
 	n.usedCPU += by * int64(task.Resources.CPU)
 	n.usedMem += by * int64(task.Resources.MemoryMB)
 	for _, p := range a.Ports() {
@@ -465,7 +471,7 @@ func hold(n *twinNode, a *projections.Allocation, by int64) {
 func (w *twin) step(r *rapid.T, s *projections.State, ask *twinAsk, plan *event.PlanCommitted, p event.Placement, stops map[event.ID]event.PlannedStop, byID map[event.ID]*twinNode) {
 	chosen := plan.Nodes[p.Node]
 	var home event.ID
-	ask.freed, ask.freedMem, ask.freedPorts, ask.freedStatic = 0, 0, 0, 0
+	ask.frees, ask.freed, ask.freedMem, ask.freedPorts, ask.freedStatic = false, 0, 0, 0, 0
 	var old *projections.Allocation
 	if stop, ok := stops[p.Previous]; ok && stop.Client == 0 && !p.Previous.IsZero() {
 		old = s.Allocation(p.Previous)
@@ -498,7 +504,7 @@ func (w *twin) step(r *rapid.T, s *projections.State, ask *twinAsk, plan *event.
 		}
 		hold(n, old, -1)
 	}
-	n.usedCPU, n.usedMem = n.usedCPU+ask.cpu, n.usedMem+ask.mem
+	n.usedCPU, n.usedMem, n.held = n.usedCPU+ask.cpu, n.usedMem+ask.mem, n.held+1
 	for _, port := range p.Ports {
 		if n.ports[int(port)] {
 			r.Fatalf("%s[%d] gets port %d on %s, which is taken", plan.JobID, p.Name, port, nodeName(chosen))
@@ -517,7 +523,7 @@ func (w *twin) offer(ask *twinAsk, old *projections.Allocation) {
 		return
 	}
 	task := old.Spec.Job.LookupGroup(old.Group).Tasks[0]
-	ask.freed, ask.freedMem = int64(task.Resources.CPU), int64(task.Resources.MemoryMB)
+	ask.frees, ask.freed, ask.freedMem = true, int64(task.Resources.CPU), int64(task.Resources.MemoryMB)
 	for _, p := range old.Ports() {
 		if p.Value >= 20000 {
 			ask.freedPorts++
@@ -531,6 +537,6 @@ func (w *twin) offer(ask *twinAsk, old *projections.Allocation) {
 // predecessor that makes way it is as hard as it gets: what failed with one fails
 // without as well.
 func (w *twin) canBePlaced(ask *twinAsk) bool {
-	ask.freed, ask.freedMem, ask.freedPorts, ask.freedStatic = 0, 0, 0, 0
+	ask.frees, ask.freed, ask.freedMem, ask.freedPorts, ask.freedStatic = false, 0, 0, 0, 0
 	return len(w.best(ask, event.ID{})) > 0
 }

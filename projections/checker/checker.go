@@ -75,7 +75,7 @@ type port struct {
 	shared bool // may be held by others too
 }
 
-type ask struct{ cpu, memory, disk int64 }
+type ask struct{ cpu, memory, disk, allocs int64 }
 
 type node struct {
 	info        *event.Node
@@ -439,13 +439,13 @@ func (c *Checker) oneOfEachName(key event.JobKey) error {
 func (c *Checker) roomOn(id event.ID) error {
 	n := c.nodes[id]
 	used, ports := c.used(id)
-	total := ask{n.info.NodeResources.Cpu.CpuShares, n.info.NodeResources.Memory.MemoryMB, n.info.NodeResources.Disk.DiskMB}
+	total := ask{n.info.NodeResources.Cpu.CpuShares, n.info.NodeResources.Memory.MemoryMB, n.info.NodeResources.Disk.DiskMB, int64(n.info.NodeMaxAllocs)}
 	if r := n.info.ReservedResources; r != nil {
 		total.cpu -= r.Cpu.CpuShares
 		total.memory -= r.Memory.MemoryMB
 		total.disk -= r.Disk.DiskMB
 	}
-	if used.cpu > total.cpu || used.memory > total.memory || used.disk > total.disk {
+	if used.cpu > total.cpu || used.memory > total.memory || used.disk > total.disk || total.allocs > 0 && used.allocs > total.allocs {
 		return fmt.Errorf("node %v is overcommitted: %+v used of %+v", id, used, total)
 	}
 	slices.SortFunc(ports, func(a, b port) int { return int(a.number) - int(b.number) })
@@ -466,6 +466,7 @@ func (c *Checker) used(id event.ID) (sum ask, ports []port) {
 			sum.cpu += a.ask.cpu
 			sum.memory += a.ask.memory
 			sum.disk += a.ask.disk
+			sum.allocs++
 			ports = append(ports, a.ports...)
 		}
 	}
@@ -657,7 +658,7 @@ func (c *Checker) compareNodes(s *projections.State) error {
 			return fmt.Errorf("node %v is %v at report %d of incarnation %d; expected %+v", n.Info.ID, n.Status, n.LastReport, n.Incarnation, mine)
 		}
 		used, ports := c.used(n.Info.ID)
-		if (ask{n.Used.CPU, n.Used.MemoryMB, n.Used.DiskMB}) != used {
+		if (ask{n.Used.CPU, n.Used.MemoryMB, n.Used.DiskMB, n.Used.Allocs}) != used {
 			return fmt.Errorf("node %v: %+v used, expected %+v", n.Info.ID, n.Used, used)
 		}
 		numbers := make([]uint16, 0, len(ports))

@@ -40,6 +40,7 @@ func openNode(cfg agentconfig.Config, version string, logger *slog.Logger, serve
 			CPUMHz: int64(c.Reserved.CPUMHz), MemoryMB: int64(c.Reserved.MemoryMB), DiskMB: int64(c.Reserved.DiskMB), Ports: c.Reserved.Ports,
 		},
 		MinDynamicPort: c.MinDynamicPort, MaxDynamicPort: c.MaxDynamicPort,
+		NodeMaxAllocs:  c.NodeMaxAllocs,
 		RawExecEnabled: cfg.RawExecEnabled, MaxKillTimeout: c.MaxKillTimeout,
 		ChrootEnv: maps.Clone(c.ChrootEnv),
 		Collection: executor.Collection{

@@ -210,6 +210,7 @@ func (b *builder) client(cfg *Config) error {
 		CPUMHz: t.int("client", "reserved", "cpu"), MemoryMB: t.int("client", "reserved", "memory"),
 		DiskMB: t.int("client", "reserved", "disk"), Ports: t.text("client", "reserved", "reserved_ports"),
 	}
+	c.NodeMaxAllocs = t.int("client", "node_max_allocs")
 	c.MaxKillTimeout = t.duration("client", "max_kill_timeout")
 	c.MinDynamicPort, c.MaxDynamicPort = t.int("client", "min_dynamic_port"), t.int("client", "max_dynamic_port")
 	c.Collection = Collection{
@@ -262,6 +263,7 @@ func (b *builder) client(cfg *Config) error {
 	for name, n := range map[string]int{
 		"cpu_total_compute": c.CPUTotalComputeMHz, "memory_total_mb": c.MemoryTotalMB, "disk_total_mb": c.DiskTotalMB,
 		"reserved.cpu": c.Reserved.CPUMHz, "reserved.memory": c.Reserved.MemoryMB, "reserved.disk": c.Reserved.DiskMB,
+		"node_max_allocs": c.NodeMaxAllocs,
 	} {
 		if n < 0 {
 			return fmt.Errorf("client.%s must not be negative", name)

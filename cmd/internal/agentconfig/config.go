@@ -192,6 +192,7 @@ type Client struct {
 
 	Reserved Reserved
 
+	NodeMaxAllocs  int           // most allocations on the node at a time; 0 = as many as fit
 	MaxKillTimeout time.Duration // upper bound of a task's kill_timeout
 	MinDynamicPort int
 	MaxDynamicPort int // inclusive

@@ -91,7 +91,7 @@ func tell(s *projections.State) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "head %d %v\n", s.Index(), s.Hash())
 	for n := range s.Nodes() {
-		fmt.Fprintf(&b, "node %s %v %s %+v used\n", n.Info.Name, n.Status, n.Eligibility(), n.Used)
+		fmt.Fprintf(&b, "node %s %v %s {CPU:%d MemoryMB:%d DiskMB:%d} used\n", n.Info.Name, n.Status, n.Eligibility(), n.Used.CPU, n.Used.MemoryMB, n.Used.DiskMB)
 	}
 	for j := range s.Jobs() {
 		fmt.Fprintf(&b, "job %v version %d %s\n", j.Key, j.Version, j.Status())
