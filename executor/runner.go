@@ -493,6 +493,7 @@ func (r *runner) bareTask(name string, start uint64) *driver.Task {
 type taskBasis struct {
 	order    event.Order
 	job      *event.Job
+	group    *event.TaskGroup
 	task     *event.Task
 	driver   driver.Driver // nil if the node does not have it
 	dirs     taskDirs
@@ -506,7 +507,7 @@ func (r *runner) basis(name string) (*taskBasis, error) {
 	b := &taskBasis{order: r.order, job: r.job}
 	group := r.group
 	r.mu.Unlock()
-	b.task = group.LookupTask(name)
+	b.group, b.task = group, group.LookupTask(name)
 	var ok bool
 	if b.driver, ok = r.env.drivers[b.task.Driver]; !ok {
 		return b, driver.Unrecoverable{Err: fmt.Errorf("driver %q is not available on this node", b.task.Driver)}
@@ -569,6 +570,12 @@ func (r *runner) task(name string, start uint64) (*driver.Task, driver.Driver, e
 	for _, p := range b.order.Ports {
 		ready.Ports = append(ready.Ports, driver.Port{Label: p.Label, HostIP: addressOf(r.env.node.Load(), p.HostNetwork), Host: p.Value, To: p.To})
 	}
+	if ready.Mounts, err = mountsOf(b.group, t, env, r.env.node.Load()); err != nil {
+		return nil, nil, err
+	}
+	if len(ready.Mounts) > 0 && !b.driver.Capabilities().Mounts {
+		return nil, nil, driver.Unrecoverable{Err: fmt.Errorf("driver %q cannot mount volumes", t.Driver)}
+	}
 	ready.NodeMHz = r.env.node.Load().NodeResources.Cpu.CpuShares
 	if ready.User != "" {
 		if err := giveTo(ready.User, b.dirs.secrets); err != nil {
@@ -590,7 +597,6 @@ func canRun(group *event.TaskGroup, t *event.Task) error {
 		name  string
 		asked bool
 	}{
-		{"volume_mount", len(t.VolumeMounts) > 0},
 		{"vault", t.Vault != nil}, {"secret", len(t.Secrets) > 0}, {"csi_plugin", t.CSIPluginConfig != nil},
 	} {
 		if block.asked {

@@ -2,6 +2,7 @@ package jobspec
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -261,8 +262,15 @@ func (v *validator) beyond(g *event.TaskGroup, path string) {
 			wait(path+".network.mode", fmt.Sprintf("makes networks of the mode %q", mode))
 		}
 	}
-	if len(g.Volumes) > 0 {
-		wait(path+".volume", "offers volumes")
+	for _, name := range slices.Sorted(maps.Keys(g.Volumes)) {
+		switch volume, at := g.Volumes[name], path+".volume."+name; {
+		case volume.Type == "csi":
+			wait(at, "offers CSI volumes")
+		case volume.PerAlloc:
+			wait(at+".per_alloc", "offers a volume for each allocation")
+		case volume.Sticky:
+			wait(at+".sticky", "makes volumes")
+		}
 	}
 	for _, t := range g.Tasks {
 		at := path + ".task." + t.Name

@@ -68,7 +68,11 @@ func (c chroot) build(t *driver.Task) ([]specs.Mount, error) {
 			mounts = append(mounts, container.Bind(source, target, true))
 		}
 	}
-	return append(mounts, container.TaskMounts(t)...), nil
+	volumes, err := container.VolumeMounts(t)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(mounts, container.TaskMounts(t), volumes), nil
 }
 
 // link makes a link of the machine anew in root, where an earlier start may have left it or something else.

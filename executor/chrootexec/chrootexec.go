@@ -43,7 +43,7 @@ func (c *Config) KillSignal() string { return "SIGINT" }
 
 // Capabilities implements driver.Driver.
 func (c *Config) Capabilities() driver.Capabilities {
-	return driver.Capabilities{FS: driver.IsolationChroot}
+	return driver.Capabilities{FS: driver.IsolationChroot, Mounts: true}
 }
 
 // Recover implements driver.Driver.

@@ -154,6 +154,28 @@ CapEff:	00000000a80405fb
 	}
 }
 
+// Directories of the machine stand where the job wants them, in front of what else is there.
+func TestVolumes(t *testing.T) {
+	volume := t.TempDir()
+	if err := os.Chmod(volume, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	made := task(t, sh("echo kept > /srv/data/file; cat /local/seen/file; echo x > /local/seen/other || echo read-only"))
+	made.Mounts = []driver.Mount{{Source: volume, Target: "/srv/data", Propagation: "host-to-task"}, {Source: volume, Target: "/local/seen", ReadOnly: true}}
+	exit, said := run(t, made)
+	if !exit.Successful() || !strings.HasPrefix(said, "kept\nread-only\n") {
+		t.Errorf("%+v, said %q", exit, said)
+	}
+	if b, err := os.ReadFile(filepath.Join(volume, "file")); string(b) != "kept\n" {
+		t.Errorf("in the volume: %q %v", b, err)
+	}
+	made = task(t, sh("true"))
+	made.Mounts = []driver.Mount{{Source: volume, Target: "/data", Propagation: "bidirectional"}}
+	if _, err := (&Exec{config()}).Start(t.Context(), made); err == nil || !strings.Contains(err.Error(), `mount /data: propagation mode "bidirectional" is not supported here`) {
+		t.Errorf("propagation: %v", err)
+	}
+}
+
 func TestMemoryLimit(t *testing.T) {
 	made := task(t, sh("x=$(head -c 200000000 /dev/zero | tr '\\0' 'a'); echo ${#x}"))
 	made.MemoryMB, made.CPUMHz = 32, 500

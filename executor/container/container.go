@@ -226,3 +226,21 @@ func TaskMounts(t *driver.Task) []specs.Mount {
 		Bind(t.LogDir, driver.SharedMount+"/"+filepath.Base(t.LogDir), true),
 	}
 }
+
+// VolumeMounts are the directories of the machine that a task mounts. They come last, as one may stand inside another of
+// its directories.
+func VolumeMounts(t *driver.Task) ([]specs.Mount, error) {
+	var mounts []specs.Mount
+	for _, v := range t.Mounts {
+		m := Bind(v.Source, v.Target, v.ReadOnly)
+		switch v.Propagation {
+		case "", "private":
+		case "host-to-task":
+			m.Options[slices.Index(m.Options, "rprivate")] = "rslave"
+		default: // mounts of a task would have to outlive it
+			return nil, driver.Unrecoverable{Err: fmt.Errorf("mount %s: propagation mode %q is not supported here; use private or host-to-task", v.Target, v.Propagation)}
+		}
+		mounts = append(mounts, m)
+	}
+	return mounts, nil
+}

@@ -117,7 +117,7 @@ func (d *Driver) Name() string { return Name }
 
 // Capabilities implements driver.Driver.
 func (d *Driver) Capabilities() driver.Capabilities {
-	return driver.Capabilities{FS: driver.IsolationImage}
+	return driver.Capabilities{FS: driver.IsolationImage, Mounts: true}
 }
 
 // KillSignal implements driver.Driver: it is the image's to say.

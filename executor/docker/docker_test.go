@@ -179,6 +179,22 @@ func TestInside(t *testing.T) {
 	}
 }
 
+// What the operator offers is mounted whatever jobs may mount by themselves.
+func TestHostVolumes(t *testing.T) {
+	volume := t.TempDir()
+	if err := os.Chmod(volume, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	made := task(t, shell(`echo kept > /srv/data/file; cat /local/seen/file; echo x > /local/seen/other || echo read-only`))
+	made.Mounts = []driver.Mount{{Source: volume, Target: "/srv/data"}, {Source: volume, Target: "/local/seen", ReadOnly: true}}
+	if got, exit := output(t, shared.driver(t), made); got != "kept\nread-only\n" || !exit.Successful() {
+		t.Errorf("said %q; %+v", got, exit)
+	}
+	if b, err := os.ReadFile(filepath.Join(volume, "file")); string(b) != "kept\n" {
+		t.Errorf("in the volume: %q %v", b, err)
+	}
+}
+
 // What a node's operator has not allowed, and what makes no sense, is refused before a container is made.
 func TestRefused(t *testing.T) {
 	outside := t.TempDir()

@@ -19,7 +19,7 @@ const (
 	// drainTimeout bounds the wait for the last output of a container that has ended.
 	drainTimeout = 5 * time.Second
 	// reconnectMin and reconnectMax are the pauses between attempts to reach a daemon that went away.
-	reconnectMin = 100 * time.Millisecond
+	reconnectMin = 20 * time.Millisecond
 	reconnectMax = 5 * time.Second
 	// execPauseMin and execPauseMax are between two questions whether a program beside a task has ended.
 	execPauseMin = 5 * time.Millisecond

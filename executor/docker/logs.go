@@ -46,14 +46,17 @@ func (c *collector) collect(ctx context.Context) error {
 	pause := reconnectMin
 	for {
 		before := c.at
-		err := c.stream(ctx)
+		err := c.stream(ctx, true)
+		if err == nil {
+			err = c.rest(ctx)
+		}
 		if err == nil || ctx.Err() != nil {
 			return nil
 		}
 		if cerrdefs.IsNotFound(err) {
 			return nil // the container is gone, and what it said with it
 		}
-		if !errUnreachable(err) {
+		if !errors.Is(err, errStillRuns) && !errUnreachable(err) {
 			return err
 		}
 		if c.at.After(before) {
@@ -66,6 +69,21 @@ func (c *collector) collect(ctx context.Context) error {
 		}
 		pause = min(2*pause, reconnectMax)
 	}
+}
+
+var errStillRuns = errors.New("the container still runs")
+
+// rest writes what the daemon did not send before it said that this was all. It may say so of a container that ends as
+// it is asked, and of all when it goes itself.
+func (c *collector) rest(ctx context.Context) error {
+	found, err := c.api.ContainerInspect(ctx, c.id, client.ContainerInspectOptions{})
+	if err != nil {
+		return err
+	}
+	if s := found.Container.State; s != nil && s.Running {
+		return errStillRuns
+	}
+	return c.stream(ctx, false)
 }
 
 // open waits for whoever collects now, and takes over where that one was.
@@ -113,9 +131,9 @@ func (c *collector) close() {
 	}
 }
 
-// stream follows the daemon's copy of the output to its end.
-func (c *collector) stream(ctx context.Context) error {
-	options := client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Follow: true, Timestamps: true}
+// stream reads the daemon's copy of the output from where it was read to, to its end.
+func (c *collector) stream(ctx context.Context, follow bool) error {
+	options := client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Follow: follow, Timestamps: true}
 	if !c.at.IsZero() {
 		options.Since = fmt.Sprintf("%d.%09d", c.at.Unix(), c.at.Nanosecond())
 	}

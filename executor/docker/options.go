@@ -403,6 +403,18 @@ func (d *Driver) mount(t *driver.Task, o *options, _ *container.Config, host *co
 		}
 		host.Mounts = append(host.Mounts, m)
 	}
+	for _, v := range t.Mounts { // the operator offers them, whatever volumes.enabled says
+		m := bind(v.Source, v.Target, v.ReadOnly)
+		switch v.Propagation {
+		case "", "private":
+			m.BindOptions = &mount.BindOptions{Propagation: mount.PropagationRPrivate}
+		case "host-to-task":
+			m.BindOptions = &mount.BindOptions{Propagation: mount.PropagationRSlave}
+		case "bidirectional":
+			m.BindOptions = &mount.BindOptions{Propagation: mount.PropagationRShared}
+		}
+		host.Mounts = append(host.Mounts, m)
+	}
 	return nil
 }
 

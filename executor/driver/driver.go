@@ -84,6 +84,8 @@ type Capabilities struct {
 	// FS decides which paths a task is told in NOMAD_ALLOC_DIR and its like, and whether it gets the agent's environment:
 	// a PATH of the machine means nothing inside an image.
 	FS Isolation
+	// Mounts says that the driver mounts [Task.Mounts].
+	Mounts bool
 }
 
 // Running is one start of a task, from Start or Recover on until Destroy.
@@ -130,10 +132,21 @@ type Task struct {
 	MemoryMB    int64
 	MemoryMaxMB int64 // what the task may use while the machine has it; 0 is MemoryMB
 
+	// Mounts are directories of the machine that the task sees besides its own.
+	Mounts []Mount
 	// Ports are those that the allocation got, the group's and the task's own.
 	Ports []Port
 	// Event adds a line of the driver's to the task's history, such as that an image is being pulled. Nil drops it.
 	Event func(message string)
+}
+
+// Mount is a directory of the machine that a task sees at a place of its own root file system.
+type Mount struct {
+	Source   string // absolute path on the machine
+	Target   string // absolute path inside
+	ReadOnly bool
+	// Propagation of mounts that are made later below it: "" or private, host-to-task, bidirectional.
+	Propagation string
 }
 
 // Port is a port of the machine that belongs to the allocation.

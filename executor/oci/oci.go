@@ -43,7 +43,7 @@ func (d *Driver) KillSignal() string { return "SIGTERM" }
 
 // Capabilities implements driver.Driver.
 func (d *Driver) Capabilities() driver.Capabilities {
-	return driver.Capabilities{FS: driver.IsolationImage}
+	return driver.Capabilities{FS: driver.IsolationImage, Mounts: true}
 }
 
 // Fingerprint implements driver.Driver.
@@ -238,8 +238,12 @@ func mountsOf(t *driver.Task, wanted []mount) ([]specs.Mount, error) {
 			mounts = append(mounts, container.Bind(source, file, true))
 		}
 	}
+	volumes, err := container.VolumeMounts(t)
+	if err != nil {
+		return nil, err
+	}
 	if len(wanted) == 0 {
-		return mounts, nil
+		return append(mounts, volumes...), nil
 	}
 	root, err := os.OpenRoot(t.TaskDir)
 	if err != nil {
@@ -256,7 +260,7 @@ func mountsOf(t *driver.Task, wanted []mount) ([]specs.Mount, error) {
 		}
 		mounts = append(mounts, container.Bind(source, m.target, m.readOnly))
 	}
-	return mounts, nil
+	return append(mounts, volumes...), nil
 }
 
 // userOf is the first user that is named, "name", "name:group" or numbers, as the image's own files know it.

@@ -253,6 +253,21 @@ write /mnt/m true
 			t.Errorf("%+v, said\n%s\nwant\n%s", exit, said, want)
 		}
 	})
+	t.Run("volumes", func(t *testing.T) {
+		volume := t.TempDir()
+		if err := os.WriteFile(filepath.Join(volume, "m"), []byte("offered"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		made := task(t, map[string]any{"image": dir, "args": []any{"cat=/local/v/m", "write=/local/v/m", "write=/srv/v/n"}, "user": "root"})
+		made.Mounts = []driver.Mount{{Source: volume, Target: "/local/v", ReadOnly: true}, {Source: volume, Target: "/srv/v"}}
+		want := `/local/v/m: "offered" false
+write /local/v/m true
+write /srv/v/n false
+`
+		if exit, said := run(t, open(store), made); !exit.Successful() || said != want {
+			t.Errorf("%+v, said\n%s\nwant\n%s", exit, said, want)
+		}
+	})
 	t.Run("archive", func(t *testing.T) {
 		made := task(t, map[string]any{"image": "local/image.tar", "args": []any{"who"}})
 		if out, err := exec.Command("tar", "-C", dir, "-cf", filepath.Join(made.LocalDir, "image.tar"), ".").CombinedOutput(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"drover/cmd/internal/agentconfig"
+	"drover/eventlog/event"
 	"drover/executor"
 	"drover/executor/artifact"
 	"drover/executor/docker"
@@ -30,6 +31,10 @@ func openNode(cfg agentconfig.Config, version string, logger *slog.Logger, serve
 	if err != nil {
 		return nil, err
 	}
+	volumes := make(map[string]*event.HostVolume, len(c.HostVolumes))
+	for name, v := range c.HostVolumes {
+		volumes[name] = &event.HostVolume{Name: name, Path: v.Path, ReadOnly: v.ReadOnly}
+	}
 	return executor.New(executor.Config{
 		StateDir: c.StateDir, AllocDir: c.AllocDir, Servers: servers, Dev: cfg.Dev, Version: version,
 		Name: cfg.Name, Region: cfg.Region, Datacenter: cfg.Datacenter,
@@ -40,7 +45,7 @@ func openNode(cfg agentconfig.Config, version string, logger *slog.Logger, serve
 			CPUMHz: int64(c.Reserved.CPUMHz), MemoryMB: int64(c.Reserved.MemoryMB), DiskMB: int64(c.Reserved.DiskMB), Ports: c.Reserved.Ports,
 		},
 		MinDynamicPort: c.MinDynamicPort, MaxDynamicPort: c.MaxDynamicPort,
-		NodeMaxAllocs:  c.NodeMaxAllocs,
+		NodeMaxAllocs: c.NodeMaxAllocs, HostVolumes: volumes,
 		RawExecEnabled: cfg.RawExecEnabled, MaxKillTimeout: c.MaxKillTimeout,
 		ChrootEnv: maps.Clone(c.ChrootEnv),
 		Collection: executor.Collection{

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -250,6 +251,21 @@ func (b *builder) client(cfg *Config) error {
 		if !filepath.IsAbs(source) || filepath.Clean("/"+target) == "/" {
 			return fmt.Errorf("Invalid client.chroot_env %q = %q: an absolute path of the machine and a path below the task's root are wanted", source, target)
 		}
+	}
+	for name, volume := range t.get("client", "host_volume").named {
+		dir := volume.text("path")
+		if !filepath.IsAbs(dir) {
+			return fmt.Errorf("client.host_volume %q: path must be absolute, not %q", name, dir)
+		}
+		if info, err := os.Stat(dir); err != nil {
+			return fmt.Errorf("client.host_volume %q: %w; make the directory first", name, err)
+		} else if !info.IsDir() {
+			return fmt.Errorf("client.host_volume %q: %s is not a directory", name, dir)
+		}
+		if c.HostVolumes == nil {
+			c.HostVolumes = make(map[string]HostVolume)
+		}
+		c.HostVolumes[name] = HostVolume{Path: filepath.Clean(dir), ReadOnly: volume.on("read_only")}
 	}
 	if c.NodePool == "all" {
 		return errors.New(`Invalid node pool: node is not allowed to register in node pool "all"`)

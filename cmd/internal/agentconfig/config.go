@@ -197,8 +197,16 @@ type Client struct {
 	MinDynamicPort int
 	MaxDynamicPort int // inclusive
 
+	HostVolumes map[string]HostVolume // directories that tasks may mount, by name
+
 	Collection Collection
 	Artifacts  Artifacts
+}
+
+// HostVolume is a directory of the machine that tasks may mount.
+type HostVolume struct {
+	Path     string // absolute; it exists
+	ReadOnly bool
 }
 
 // Collection says when a node removes ended allocations.

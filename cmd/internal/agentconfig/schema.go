@@ -136,7 +136,7 @@ var schema = join(
 		acting(number, "node_max_allocs", "gc_parallel_destroys", "gc_max_allocs"),
 		acting(fraction, "gc_disk_usage_threshold", "gc_inode_usage_threshold"),
 		acting(duration, "gc_interval"),
-		labelled("host_volume", known(text, "path"), known(boolean, "read_only")),
+		labelled("host_volume", acting(text, "path"), acting(boolean, "read_only")),
 		labelled("host_network", known(text, "cidr", "interface", "reserved_ports")),
 		labelled("fingerprint", known(duration, "retry_interval"), known(number, "retry_attempts"), known(boolean, "exit_on_failure")),
 		block("template", known(list, "function_denylist", "function_blacklist"), known(boolean, "disable_file_sandbox", "use_client_consul_token"),

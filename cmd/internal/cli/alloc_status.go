@@ -266,6 +266,9 @@ func (in *invocation) taskReport(a *apiclient.Allocation, name string, stats *ap
 	if resources := taskResources(a, name, usage); resources != "" {
 		in.ui.Output("Task Resources:\n" + resources + "\n")
 	}
+	if volumes := hostVolumes(a, name); volumes != "" {
+		in.ui.Output("Host Volumes:\n" + volumes + "\n")
+	}
 	if detail && usage != nil {
 		in.ui.Output("Memory Stats\n" + memoryStats(usage) + "\n\nCPU Stats\n" + cpuStats(usage) + "\n")
 	}
@@ -330,6 +333,25 @@ func taskResources(a *apiclient.Allocation, name string, usage *apiclient.Resour
 			row[3], addresses = addresses[0], addresses[1:]
 		}
 		rows, second = append(rows, row), ""
+	}
+	return bareTable(rows...)
+}
+
+// hostVolumes are the directories of its node that a task mounts.
+func hostVolumes(a *apiclient.Allocation, name string) string {
+	t := specOf(a, name)
+	if t == nil {
+		return ""
+	}
+	group := a.Job.LookupGroup(a.TaskGroup)
+	rows := [][]string{{"ID", "Read Only"}}
+	for _, m := range t.VolumeMounts {
+		if v, ok := group.Volumes[m.Volume]; ok && v.Type == "host" {
+			rows = append(rows, []string{v.Source, strconv.FormatBool(v.ReadOnly || m.ReadOnly)})
+		}
+	}
+	if len(rows) == 1 {
+		return ""
 	}
 	return bareTable(rows...)
 }

@@ -129,6 +129,9 @@ func (in *invocation) nodeStatus(c *apiclient.Client, typed string, o nodeStatus
 	if !o.short {
 		if o.verbose {
 			in.section("Drivers", in.driverTable(node))
+			if len(node.HostVolumes) > 0 {
+				in.section("Host Volumes", hostVolumeTable(node))
+			}
 		}
 		in.section("Node Events", in.nodeEvents(node, o.verbose))
 		in.section("Allocated Resources", allocatedResources(node, allocs))
@@ -221,6 +224,16 @@ func (in *invocation) driverTable(n *apiclient.Node) string {
 			continue
 		}
 		rows = append(rows, []string{name, strconv.FormatBool(d.Detected), strconv.FormatBool(d.Healthy), d.HealthDescription, in.p.absolute(d.UpdateTime.Time())})
+	}
+	return tableOf(rows...)
+}
+
+func hostVolumeTable(n *apiclient.Node) string {
+	rows := [][]string{{"Name", "ReadOnly", "Source"}}
+	for _, name := range sorted(n.HostVolumes) {
+		if v := n.HostVolumes[name]; v != nil {
+			rows = append(rows, []string{name, strconv.FormatBool(v.ReadOnly), v.Path})
+		}
 	}
 	return tableOf(rows...)
 }

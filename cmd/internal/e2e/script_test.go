@@ -16,7 +16,8 @@ import (
 // TestScripts runs the stories in cmd/testdata/script. Each has a cluster of its
 // own, one agent that is server and node, and these commands:
 //
-//	agent [memory=MB] [cpu=MHz]        start it; the default is 1000 MB and 4000 MHz
+//	agent [memory=MB] [cpu=MHz] [volume=V]  start it; the default is 1000 MB and 4000 MHz, and no volume; V is a
+//	                                   directory of the script that tasks may mount
 //	file name=F                        write a file into the script's directory
 //	drover [unchanged]                 run a command line there; {J} is the running allocation of job J
 //	http method=M path=P [unchanged]   send a request; the body is the input, or size=N bytes
@@ -65,6 +66,17 @@ func (s *script) command(d *datadriven.TestData) string {
 		var c agentConfig
 		d.MaybeScanArgs(s.t, "memory", &c.memoryMB)
 		d.MaybeScanArgs(s.t, "cpu", &c.cpuMHz)
+		var volume string
+		if d.MaybeScanArgs(s.t, "volume", &volume); volume != "" {
+			dir := filepath.Join(s.dir, volume)
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				s.t.Fatal(err)
+			}
+			if err := os.Chmod(dir, 0o777); err != nil { // tasks are not root
+				s.t.Fatal(err)
+			}
+			c.clientKeys = fmt.Sprintf("host_volume %q { path = %q }", volume, dir)
+		}
 		s.agent, s.client = newOne(s.t, c)
 		return ""
 	case "file":
