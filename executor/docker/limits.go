@@ -18,6 +18,9 @@ const (
 	imageDelayDefault = 3 * time.Minute
 	// drainTimeout bounds the wait for the last output of a container that has ended.
 	drainTimeout = 5 * time.Second
+	// streamsApart is how much later than a piece of one stream an earlier one of the other may come: the daemon copies
+	// them side by side.
+	streamsApart = 10 * time.Second
 	// reconnectMin and reconnectMax are the pauses between attempts to reach a daemon that went away.
 	reconnectMin = 20 * time.Millisecond
 	reconnectMax = 5 * time.Second

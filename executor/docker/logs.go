@@ -22,9 +22,10 @@ import (
 
 // collector moves a container's output into the task's log files.
 //
-// The daemon keeps the output while no agent runs. Every piece has a time, and the time of the last one written is kept
-// in the state directory together with how many pieces of that time were written: an agent that comes later goes on
-// after it. One that is killed between the two writes has the next one write a single piece a second time.
+// The daemon keeps the output while no agent runs. Every piece has a time, and for each of the two streams the time of the
+// last one written is kept in the state directory, together with how many pieces of that time were written: an agent that
+// comes later goes on after it. One that is killed between the two writes has the next one write a single piece a second
+// time. The streams' times go up each by itself; between them a later piece may come before an earlier one.
 type collector struct {
 	api  *client.Client
 	task *driver.Task
@@ -32,9 +33,14 @@ type collector struct {
 	tty  bool
 
 	position *os.File // locked by who collects; its content is what follows
-	at       time.Time
-	count    uint64 // pieces of time at that were written
+	read     [2]position
 	out      [2]*logfile.Writer
+}
+
+// position is how far one stream of output was written.
+type position struct {
+	at    time.Time // of the last piece; zero before the first
+	count uint64    // pieces of that time that were written
 }
 
 // collect returns when the container has ended and all its output is written.
@@ -45,7 +51,7 @@ func (c *collector) collect(ctx context.Context) error {
 	defer c.close()
 	pause := reconnectMin
 	for {
-		before := c.at
+		before := c.read
 		err := c.stream(ctx, true)
 		if err == nil {
 			err = c.rest(ctx)
@@ -59,7 +65,7 @@ func (c *collector) collect(ctx context.Context) error {
 		if !errors.Is(err, errStillRuns) && !errUnreachable(err) {
 			return err
 		}
-		if c.at.After(before) {
+		if c.read != before {
 			pause = reconnectMin
 		}
 		select {
@@ -109,9 +115,13 @@ func (c *collector) open(ctx context.Context) error {
 		f.Close()
 		return os.NewSyscallError("flock", err)
 	}
-	var b [16]byte
+	var b [32]byte
 	if n, _ := f.ReadAt(b[:], 0); n == len(b) {
-		c.at, c.count = time.Unix(0, int64(binary.LittleEndian.Uint64(b[:]))), binary.LittleEndian.Uint64(b[8:])
+		for i := range c.read {
+			if at := int64(binary.LittleEndian.Uint64(b[16*i:])); at != 0 {
+				c.read[i] = position{time.Unix(0, at), binary.LittleEndian.Uint64(b[16*i+8:])}
+			}
+		}
 	}
 	for i, name := range []string{".stdout", ".stderr"} {
 		if c.out[i], err = logfile.Open(c.task.LogDir, c.task.Name+name, c.task.LogBytesMax, c.task.LogFilesMax); err != nil {
@@ -134,16 +144,21 @@ func (c *collector) close() {
 // stream reads the daemon's copy of the output from where it was read to, to its end.
 func (c *collector) stream(ctx context.Context, follow bool) error {
 	options := client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Follow: follow, Timestamps: true}
-	if !c.at.IsZero() {
-		options.Since = fmt.Sprintf("%d.%09d", c.at.Unix(), c.at.Nanosecond())
+	latest := c.read[0].at
+	if c.read[1].at.After(latest) {
+		latest = c.read[1].at
+	}
+	if !latest.IsZero() {
+		since := latest.Add(-streamsApart)
+		options.Since = fmt.Sprintf("%d.%09d", since.Unix(), since.Nanosecond())
 	}
 	answer, err := c.api.ContainerLogs(ctx, c.id, options)
 	if err != nil {
 		return err
 	}
 	defer answer.Close()
-	seen := uint64(0) // pieces of time from that this stream repeated
-	from, already := c.at, c.count
+	from := c.read
+	var seen [2]uint64 // pieces that the daemon repeats, of the time up to which they were written
 	r := bufio.NewReader(answer)
 	for {
 		stream, piece, err := c.next(r)
@@ -155,34 +170,39 @@ func (c *collector) stream(ctx context.Context, follow bool) error {
 		}
 		at, text, ok := stamped(piece)
 		if !ok {
-			text, at = piece, c.at
+			text, at = piece, c.read[stream].at
 		}
-		if ok && !from.IsZero() {
-			if at.Before(from) {
+		if last := &from[stream]; ok && !last.at.IsZero() {
+			if at.Before(last.at) {
 				continue
 			}
-			if at.Equal(from) {
-				if seen++; seen <= already {
+			if at.Equal(last.at) {
+				if seen[stream]++; seen[stream] <= last.count {
 					continue
 				}
 			}
 		}
 		// Output that cannot be written is lost, as a full disk has it; the container must not wait for it.
 		c.out[stream].Write(text)
-		c.remember(at)
+		c.remember(stream, at)
 	}
 }
 
 // remember keeps how far the output was written.
-func (c *collector) remember(at time.Time) {
-	if at.Equal(c.at) {
-		c.count++
+func (c *collector) remember(stream int, at time.Time) {
+	p := &c.read[stream]
+	if at.Equal(p.at) {
+		p.count++
 	} else {
-		c.at, c.count = at, 1
+		*p = position{at, 1}
 	}
-	var b [16]byte
-	binary.LittleEndian.PutUint64(b[:], uint64(c.at.UnixNano()))
-	binary.LittleEndian.PutUint64(b[8:], c.count)
+	var b [32]byte
+	for i, p := range c.read {
+		if !p.at.IsZero() {
+			binary.LittleEndian.PutUint64(b[16*i:], uint64(p.at.UnixNano()))
+			binary.LittleEndian.PutUint64(b[16*i+8:], p.count)
+		}
+	}
 	c.position.WriteAt(b[:], 0)
 }
 
