@@ -124,7 +124,7 @@ func (a *Agent) prepare() error {
 	if err != nil {
 		return err
 	}
-	all = append(all, a.cfg.Drivers...)
+	all = a.cfg.Access.drivers(append(all, a.cfg.Drivers...))
 	node, err := fingerprint(context.Background(), &a.cfg, a.who.id, all)
 	if err != nil {
 		return fmt.Errorf("describe this machine: %w", err)

@@ -95,9 +95,8 @@ type Config struct {
 	Artifacts artifact.Limits
 	// Collection says when directories of ended allocations are removed.
 	Collection Collection
-	// EnvDenylist are patterns of environment variables of the agent that tasks do not see; nil is a list of the usual
-	// names of credentials.
-	EnvDenylist []string
+	// Access is what is kept from tasks; nil lists in it are the usual ones.
+	Access Access
 
 	// Logger receives one line per transition; nil discards.
 	Logger *slog.Logger
@@ -175,9 +174,7 @@ func (c Config) withDefaults() Config {
 	}
 	c.Artifacts = c.Artifacts.WithDefaults()
 	c.Collection = c.Collection.withDefaults()
-	if c.EnvDenylist == nil {
-		c.EnvDenylist = defaultEnvDenylist
-	}
+	c.Access = c.Access.withDefaults()
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -241,12 +238,4 @@ func validPorts(list string) error {
 		}
 	}
 	return nil
-}
-
-// defaultEnvDenylist keeps credentials of the agent away from tasks.
-var defaultEnvDenylist = []string{
-	"CONSUL_TOKEN", "CONSUL_HTTP_TOKEN", "CONSUL_HTTP_TOKEN_FILE", "NOMAD_TOKEN", "NOMAD_LICENSE", "NOMAD_LICENSE_PATH",
-	"DROVER_TOKEN", "VAULT_TOKEN", "CONSUL_LICENSE", "CONSUL_LICENSE_PATH", "VAULT_LICENSE", "VAULT_LICENSE_PATH",
-	"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS",
-	"GOOGLE_OAUTH_ACCESS_TOKEN",
 }

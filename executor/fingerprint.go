@@ -19,6 +19,7 @@ import (
 	"github.com/shirou/gopsutil/v4/disk"
 
 	"drover/eventlog/event"
+	"drover/executor/container"
 	"drover/executor/driver"
 )
 
@@ -88,6 +89,9 @@ func fingerprint(ctx context.Context, cfg *Config, id event.ID, drivers []driver
 			Networks: event.ReservedNetworks{ReservedHostPorts: cfg.Reserved.Ports},
 		},
 		HostVolumes: cfg.HostVolumes, HostNetworks: cfg.HostNetworks, NodeMaxAllocs: cfg.NodeMaxAllocs,
+	}
+	if groups, err := container.FindCgroups(); err == nil && os.Geteuid() == 0 {
+		n.CgroupParent = groups.Parent()
 	}
 	if n.Name == "" {
 		n.Name = hostname

@@ -40,9 +40,9 @@ func envOf(change func(*envInput)) *taskEnv {
 			ID: event.MustParseID("aaaaaaaa-2222-3333-4444-555555555555"), Job: event.JobKey{Namespace: "default", ID: "web"}, Group: "app", NameIndex: 2,
 			Ports: []event.AssignedPort{{Label: "http", Value: 21000, To: 80}, {Label: "my-admin", Value: 22000, HostNetwork: "public"}},
 		},
-		job: &event.Job{ID: "web", Name: "web", Meta: map[string]string{"a": "job"}}, group: group, task: task,
+		job: &event.Job{ID: "web", Name: "The web", Meta: map[string]string{"a": "job"}}, group: group, task: task,
 		dirs:    dirsOf("/allocs", event.MustParseID("aaaaaaaa-2222-3333-4444-555555555555"), "main"),
-		hostEnv: []string{"PATH=/bin", "NOMAD_TOKEN=secret", "NOMAD_DC=host", "AWS_SECRET_ACCESS_KEY=x"}, deny: defaultEnvDenylist,
+		hostEnv: []string{"PATH=/bin", "NOMAD_TOKEN=secret", "NOMAD_DC=host", "AWS_SECRET_ACCESS_KEY=x"}, deny: defaultEnvDenied,
 	}
 	if change != nil {
 		change(&in)

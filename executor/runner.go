@@ -519,12 +519,16 @@ func (r *runner) basis(name string) (*taskBasis, error) {
 	fs := b.driver.Capabilities().FS
 	b.isolated = fs != driver.IsolationNone
 	hostEnv := r.env.hostEnv
-	if fs == driver.IsolationImage {
+	deny := r.env.cfg.Access.EnvDenied
+	switch fs {
+	case driver.IsolationImage:
 		hostEnv = nil
+	case driver.IsolationChroot: // the task is another user than the agent, which the driver tells it
+		deny = slices.Concat(deny, []string{"USER", "LOGNAME", "HOME"})
 	}
 	b.env = buildTaskEnv(envInput{
 		node: r.env.node.Load(), region: r.env.cfg.Region, order: &b.order, job: b.job, group: group, task: b.task,
-		dirs: b.dirs.seenIn(fs), hostEnv: hostEnv, deny: r.env.cfg.EnvDenylist,
+		dirs: b.dirs.seenIn(fs), hostEnv: hostEnv, deny: deny,
 	})
 	return b, nil
 }
@@ -577,6 +581,9 @@ func (r *runner) task(name string, start uint64) (*driver.Task, driver.Driver, e
 		return nil, nil, driver.Unrecoverable{Err: fmt.Errorf("driver %q cannot mount volumes", t.Driver)}
 	}
 	ready.NodeMHz = r.env.node.Load().NodeResources.Cpu.CpuShares
+	if err := r.env.cfg.Access.checkUser(t.Driver, ready.User); err != nil {
+		return nil, nil, driver.Unrecoverable{Err: err}
+	}
 	if ready.User != "" {
 		if err := giveTo(ready.User, b.dirs.secrets); err != nil {
 			return nil, nil, driver.Unrecoverable{Err: err}

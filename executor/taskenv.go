@@ -43,7 +43,7 @@ func buildTaskEnv(in envInput) *taskEnv {
 	o, t := in.order, in.task
 	v["NOMAD_ALLOC_DIR"], v["NOMAD_TASK_DIR"], v["NOMAD_SECRETS_DIR"] = in.dirs.shared, in.dirs.local, in.dirs.secrets
 	v["NOMAD_ALLOC_ID"], v["NOMAD_SHORT_ALLOC_ID"] = o.ID.String(), o.ID.Short()
-	v["NOMAD_ALLOC_NAME"] = allocName(in.job, o)
+	v["NOMAD_ALLOC_NAME"] = allocName(o)
 	v["NOMAD_ALLOC_INDEX"] = strconv.FormatUint(uint64(o.NameIndex), 10)
 	v["NOMAD_TASK_NAME"], v["NOMAD_GROUP_NAME"] = t.Name, o.Group
 	v["NOMAD_JOB_ID"], v["NOMAD_JOB_NAME"] = o.Job.ID, in.job.Name
@@ -164,12 +164,8 @@ func addressOf(n *event.Node, alias string) string {
 }
 
 // allocName is how people call an allocation: "job.group[n]".
-func allocName(job *event.Job, o *event.Order) string {
-	name := job.Name
-	if name == "" {
-		name = o.Job.ID
-	}
-	return fmt.Sprintf("%s.%s[%d]", name, o.Group, o.NameIndex)
+func allocName(o *event.Order) string {
+	return fmt.Sprintf("%s.%s[%d]", o.Job.ID, o.Group, o.NameIndex)
 }
 
 var unclean = regexp.MustCompile(`[^A-Za-z0-9_]`)

@@ -64,6 +64,9 @@ func (c chroot) build(t *driver.Task) ([]specs.Mount, error) {
 			if err := link(root, source, name); err != nil {
 				return nil, fmt.Errorf("build root file system: %w", err)
 			}
+		case info.IsDir() && holdsFiles(root, name):
+			// Templates and artifacts of the task lie there: they stand before what the machine has.
+			mounts = append(mounts, container.Layers(target, filepath.Join(t.TaskDir, name), source))
 		case info.IsDir(), info.Mode().IsRegular():
 			mounts = append(mounts, container.Bind(source, target, true))
 		}
@@ -73,6 +76,22 @@ func (c chroot) build(t *driver.Task) ([]specs.Mount, error) {
 		return nil, err
 	}
 	return slices.Concat(mounts, container.TaskMounts(t), volumes), nil
+}
+
+// holdsFiles reports whether a directory of the task has something in it. An empty one is where an earlier start had
+// something mounted.
+func holdsFiles(root *os.Root, name string) bool {
+	info, err := root.Lstat(name)
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	dir, err := root.Open(name)
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(1)
+	return len(names) > 0
 }
 
 // link makes a link of the machine anew in root, where an earlier start may have left it or something else.

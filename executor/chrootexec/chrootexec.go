@@ -118,8 +118,8 @@ func (c *Config) start(t *driver.Task, iso isolation, command string, args []str
 	if err != nil {
 		return nil, err
 	}
-	env := maps.Clone(t.Env)
-	maps.Copy(env, who.env)
+	env := maps.Clone(who.env)
+	maps.Copy(env, t.Env) // a job may say that home is elsewhere
 	return c.Runtime.Start(t, &container.Container{
 		Root: t.TaskDir, Mounts: mounts, Masked: []string{"/private"}, Args: append([]string{path}, args...), Env: env,
 		Dir: iso.workDir, User: who.User, Caps: caps, HostPID: iso.pidMode == "host", HostIPC: iso.ipcMode == "host",

@@ -154,6 +154,26 @@ CapEff:	00000000a80405fb
 	}
 }
 
+// What a template or an artifact put below a directory of the machine is seen there, beside what the machine has.
+func TestFilesBelowTheMachinesDirectories(t *testing.T) {
+	made := task(t, sh("cat /etc/app/app.conf /usr/local/share/data; test -e /etc/passwd && ls /usr/bin/env; echo x > /etc/app/app.conf || echo read-only"))
+	for name, text := range map[string]string{"etc/app/app.conf": "configured\n", "usr/local/share/data": "artifact\n"} {
+		path := filepath.Join(made.TaskDir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // also when it is started again
+		exit, said := run(t, made)
+		if want := "configured\nartifact\n/usr/bin/env\nread-only\n"; !exit.Successful() || !strings.HasPrefix(said, want) {
+			t.Fatalf("%+v, said %q, want %q", exit, said, want)
+		}
+	}
+}
+
 // Directories of the machine stand where the job wants them, in front of what else is there.
 func TestVolumes(t *testing.T) {
 	volume := t.TempDir()

@@ -100,9 +100,21 @@ func (c Cgroups) path(taskID string) string {
 		name = name[:min(len(name), nameBytesMax)] + "-" + hex.EncodeToString(sum[:6])
 	}
 	if c.Version == 2 {
-		return "/drover.slice/" + name + ".scope"
+		return "/" + c.Parent() + "/" + name + ".scope"
 	}
-	return "/drover/" + name
+	return c.Parent() + "/" + name
+}
+
+// Parent is the control group that those of tasks are made in, as operators write it: a path in version 1, a slice in
+// version 2, "" without any.
+func (c Cgroups) Parent() string {
+	switch c.Version {
+	case 0:
+		return ""
+	case 2:
+		return "drover.slice"
+	}
+	return "/drover"
 }
 
 // nameBytesMax keeps names of groups below the 255 bytes that a file may have.

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -225,6 +226,15 @@ func TaskMounts(t *driver.Task) []specs.Mount {
 		Bind(t.SharedDir, driver.SharedMount, false),
 		Bind(t.LogDir, driver.SharedMount+"/"+filepath.Base(t.LogDir), true),
 	}
+}
+
+// Layers are directories of the machine over one another, read-only: what is in the first hides the same in the next.
+func Layers(target string, dirs ...string) specs.Mount {
+	escape := strings.NewReplacer(`\`, `\\`, `:`, `\:`, `,`, `\,`).Replace // as the kernel reads its options
+	for i := range dirs {
+		dirs[i] = escape(dirs[i])
+	}
+	return specs.Mount{Destination: target, Type: "overlay", Source: "overlay", Options: []string{"ro", "lowerdir=" + strings.Join(dirs, ":")}}
 }
 
 // VolumeMounts are the directories of the machine that a task mounts. They come last, as one may stand inside another of

@@ -17,6 +17,7 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/BurntSushi/toml"
 	"github.com/Masterminds/sprig/v3"
 	sockaddr "github.com/hashicorp/go-sockaddr/template"
 	"go.yaml.in/yaml/v3"
@@ -27,6 +28,7 @@ var remote = map[string]string{
 	"caLeaf": "Consul", "caRoots": "Consul", "connect": "Consul", "datacenters": "Consul", "exportedServices": "Consul", "key": "Consul",
 	"keyExists": "Consul", "keyOrDefault": "Consul", "ls": "Consul", "node": "Consul", "nodes": "Consul", "partitions": "Consul",
 	"peerings": "Consul", "safeLs": "Consul", "safeTree": "Consul", "service": "Consul", "services": "Consul", "tree": "Consul",
+	"byKey": "Consul", "byMeta": "Consul", "byPort": "Consul", "byTag": "Consul", "explode": "Consul",
 	"pkiCert": "Vault", "secret": "Vault", "secrets": "Vault",
 	"nomadService": "service discovery", "nomadServices": "service discovery",
 	"nomadVar": "variables", "nomadVarExists": "variables", "nomadVarList": "variables", "nomadVarListSafe": "variables",
@@ -38,9 +40,11 @@ var denied = []string{"executeTemplate", "plugin", "writeToFile"}
 // functions are all that a template may call.
 func functions(s Source) template.FuncMap {
 	all := template.FuncMap{}
-	for name, f := range sprig.HermeticTxtFuncMap() {
+	for name, f := range sprig.TxtFuncMap() {
 		all["sprig_"+name] = f
 	}
+	delete(all, "sprig_env") // the agent's, not the task's
+	delete(all, "sprig_expandenv")
 	for name, service := range remote {
 		all[name] = func(...any) (any, error) {
 			return nil, fmt.Errorf("it needs %s, which this version of drover does not offer", service)
@@ -206,6 +210,10 @@ var pureFunctions = template.FuncMap{
 	"toJSONPretty":          func(v any) (string, error) { return toJSON(v, "  ", true) },
 	"toUnescapedJSON":       func(v any) (string, error) { return toJSON(v, "", false) },
 	"toUnescapedJSONPretty": func(v any) (string, error) { return toJSON(v, "  ", false) },
+	"toTOML": func(v map[string]any) (string, error) {
+		b, err := toml.Marshal(v)
+		return strings.TrimSuffix(string(b), "\n"), err
+	},
 	"toYAML": func(v any) (string, error) {
 		b, err := yaml.Marshal(v)
 		return strings.TrimSuffix(string(b), "\n"), err

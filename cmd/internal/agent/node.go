@@ -48,6 +48,7 @@ func openNode(cfg agentconfig.Config, version string, logger *slog.Logger, serve
 		NodeMaxAllocs: c.NodeMaxAllocs, HostVolumes: volumes,
 		RawExecEnabled: cfg.RawExecEnabled, MaxKillTimeout: c.MaxKillTimeout,
 		ChrootEnv: maps.Clone(c.ChrootEnv),
+		Access:    executor.Access(c.Access),
 		Collection: executor.Collection{
 			Interval: c.Collection.Interval, Parallel: c.Collection.Parallel, DiskPercentMax: c.Collection.DiskPercent,
 			InodePercentMax: c.Collection.InodePercent, AllocationsMax: c.Collection.AllocationsMax,

@@ -23,7 +23,7 @@ type builder struct {
 	line *CommandLine
 	t    tree
 
-	idleDriver []string // keys of the driver's settings that nothing acts on
+	idleDriver []string // keys of drivers' settings and old options that nothing acts on
 	warnings   []string
 }
 
@@ -204,6 +204,7 @@ func (b *builder) client(cfg *Config) error {
 	c := &cfg.Client
 	c.NodeClass, c.NodePool = t.text("client", "node_class"), t.text("client", "node_pool")
 	c.Meta, c.Options = t.table("client", "meta"), t.table("client", "options")
+	b.options(c)
 	c.ChrootEnv = t.table("client", "chroot_env")
 	c.CPUTotalComputeMHz = t.int("client", "cpu_total_compute")
 	c.MemoryTotalMB, c.DiskTotalMB = t.int("client", "memory_total_mb"), t.int("client", "disk_total_mb")
@@ -293,6 +294,40 @@ func (b *builder) client(cfg *Config) error {
 		return fmt.Errorf("client.network_interface must name one interface, not %q", c.NetworkInterface)
 	}
 	return b.servers(cfg)
+}
+
+// actingOptions are the old options that still act, besides those of the lists in options.
+var actingOptions = []string{"driver.raw_exec.enable", "docker.privileged.enabled", "docker.volumes.enabled", "docker.endpoint"}
+
+// options reads what the old options keep from tasks, by their old names too.
+func (b *builder) options(c *Client) {
+	seen := slices.Clone(actingOptions)
+	list := func(names ...string) (values []string) {
+		for _, name := range names {
+			seen = append(seen, name)
+			text, set := c.Options[name]
+			if !set {
+				continue
+			}
+			values = []string{} // an empty list is not the usual one
+			for value := range strings.SplitSeq(text, ",") {
+				if value = strings.TrimSpace(value); value != "" {
+					values = append(values, value)
+				}
+			}
+		}
+		return values
+	}
+	c.Access = Access{
+		DriversAllowed: list("driver.whitelist", "driver.allowlist"), DriversDenied: list("driver.blacklist", "driver.denylist"),
+		UsersDenied: list("user.blacklist", "user.denylist"), CheckedDrivers: list("user.checked_drivers"),
+		EnvDenied: list("env.blacklist", "env.denylist"),
+	}
+	for name := range c.Options {
+		if !slices.Contains(seen, name) {
+			b.idleDriver = append(b.idleDriver, fmt.Sprintf("client.options[%q]", name))
+		}
+	}
 }
 
 // servers gathers whom the node agent registers with.

@@ -181,6 +181,7 @@ type Client struct {
 	NodePool  string
 	Meta      map[string]string
 	Options   map[string]string
+	Access    Access
 	ChrootEnv map[string]string // directories that tasks of exec and java see, and where; nil = the usual ones
 
 	NetworkInterface string // empty = the one with the default route
@@ -201,6 +202,13 @@ type Client struct {
 
 	Collection Collection
 	Artifacts  Artifacts
+}
+
+// Access is what client.options keep from tasks; nil lists are the usual ones.
+type Access struct {
+	DriversAllowed, DriversDenied []string
+	UsersDenied, CheckedDrivers   []string
+	EnvDenied                     []string
 }
 
 // HostVolume is a directory of the machine that tasks may mount.
