@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 
@@ -256,12 +257,9 @@ func newTaskEvent(e *event.TaskEvent) TaskEvent {
 	}
 	message := e.Message()
 	shown := TaskEvent{
-		Type: e.Type, Time: e.Time, Message: message, DisplayMessage: message, Details: e.Details,
+		Type: e.Type, Time: e.Time, Message: message, DisplayMessage: message, Details: detailsOf(e),
 		FailsTask:     detail(event.DetailFailsTask) == "true",
 		FailedSibling: detail(event.DetailFailedTask),
-	}
-	if shown.Details == nil {
-		shown.Details = map[string]string{}
 	}
 	switch e.Type {
 	case event.TaskTerminated:
@@ -286,6 +284,31 @@ func newTaskEvent(e *event.TaskEvent) TaskEvent {
 		shown.KillError = detail(event.DetailError)
 	case event.TaskSignaling:
 		shown.TaskSignalReason, shown.TaskSignal = detail(event.DetailReason), detail(event.DetailSignal)
+	}
+	return shown
+}
+
+// detailNames are the names that people's scripts know some details by. They depend on the type of the event.
+var detailNames = map[event.TaskEventType]map[string]string{
+	event.TaskTerminated:             {event.DetailMessage: "exit_message"},
+	event.TaskRestarting:             {event.DetailReason: "restart_reason"},
+	event.TaskNotRestarting:          {event.DetailReason: "restart_reason"},
+	event.TaskRestartSignaled:        {event.DetailReason: "restart_reason"},
+	event.TaskSetupFailure:           {event.DetailError: "setup_error"},
+	event.TaskDriverFailure:          {event.DetailError: "driver_error"},
+	event.TaskDriverMessage:          {event.DetailMessage: "driver_message"},
+	event.TaskFailedValidation:       {event.DetailError: "validation_error"},
+	event.TaskFailedArtifactDownload: {event.DetailError: "download_error"},
+	event.TaskKilling:                {event.DetailReason: "kill_reason"},
+	event.TaskKilled:                 {event.DetailError: "kill_error"},
+	event.TaskSignaling:              {event.DetailReason: "task_signal_reason", event.DetailSignal: "task_signal"},
+}
+
+func detailsOf(e *event.TaskEvent) map[string]string {
+	names := detailNames[e.Type]
+	shown := make(map[string]string, len(e.Details))
+	for key, value := range e.Details {
+		shown[cmp.Or(names[key], key)] = value
 	}
 	return shown
 }
