@@ -70,7 +70,9 @@ const (
 
 	// scriptOutputBytesMax is how much a failed script of a template says in the task's history.
 	scriptOutputBytesMax = 200
-	// templatePoll is how often the files are looked at that a running task's templates read.
+	// missingNamed is how many of the files that templates wait for are named in the task's history.
+	missingNamed = 3
+	// templatePoll is how often the files are looked at that a task's templates read, or wait for.
 	templatePoll = 2 * time.Second
 
 	// usageWindow is the shortest time over which a task's share of the processors is told: the kernel counts in

@@ -546,7 +546,7 @@ func (r *runner) prepareTask(ctx context.Context, name string, start uint64) err
 	if err := p.artifacts(ctx); err != nil {
 		return err
 	}
-	return p.templates()
+	return p.templates(ctx)
 }
 
 // task is one start as its driver is to run it: everything interpolated.

@@ -27,31 +27,77 @@ func templateFailed(err error) error {
 }
 
 // templates renders what the task's start needs. A later start finds what an earlier one rendered, unless the job wants
-// it anew.
-func (p *preparation) templates() error {
-	for i := range p.task.Templates {
-		t := &p.task.Templates[i]
-		root, dest, err := p.place(p.env.interpolate(t.DestPath))
-		if err != nil {
-			return templateFailed(fmt.Errorf("destination %w", err))
-		}
-		if p.start > 1 && !p.task.RestartPolicy.RenderTemplates {
-			if _, err := readBelow(root, dest); err == nil {
-				continue
+// it anew. A template that reads a file which is not there yet waits for it: another template may make it, or another task.
+func (p *preparation) templates(ctx context.Context) error {
+	waiting := make([]*event.Template, len(p.task.Templates))
+	for i := range waiting {
+		waiting[i] = &p.task.Templates[i]
+	}
+	told := ""
+	for {
+		var left []*event.Template
+		var missing []string
+		for _, t := range waiting {
+			lacks, err := p.template(t)
+			switch {
+			case len(lacks) > 0:
+				left, missing = append(left, t), append(missing, lacks...)
+			case err != nil:
+				return templateFailed(err)
 			}
 		}
-		result, _, err := p.render(t)
-		if err == nil {
-			err = p.write(t, root, dest, result)
+		if len(left) == 0 {
+			return nil
 		}
-		if err == nil && t.Envvars {
-			_, err = template.ParseEnv(result)
+		if len(left) < len(waiting) { // one of those may have made what another waits for
+			waiting = left
+			continue
 		}
-		if err != nil {
-			return templateFailed(err)
+		if names := missingNames(missing); names != told {
+			told = names
+			p.tell(event.TaskHookMessage, map[string]string{event.DetailMessage: "Missing: " + names})
+		}
+		select {
+		case <-time.After(templatePoll):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
-	return nil
+}
+
+// missingNames names a few of the files that templates wait for.
+func missingNames(paths []string) string {
+	slices.Sort(paths)
+	paths = slices.Compact(paths)
+	more := ""
+	if n := len(paths) - missingNamed; n > 0 {
+		paths, more = paths[:missingNamed], fmt.Sprintf(", and %d more", n)
+	}
+	return "file(" + strings.Join(paths, "), file(") + ")" + more
+}
+
+// template renders one template unless files are missing that it reads.
+func (p *preparation) template(t *event.Template) (missing []string, err error) {
+	root, dest, err := p.place(p.env.interpolate(t.DestPath))
+	if err != nil {
+		return nil, fmt.Errorf("destination %w", err)
+	}
+	if p.start > 1 && !p.task.RestartPolicy.RenderTemplates {
+		if _, err := readBelow(root, dest); err == nil {
+			return nil, nil
+		}
+	}
+	result, seen, err := p.render(t)
+	if err != nil {
+		return seen.missing(), err
+	}
+	if err := p.write(t, root, dest, result); err != nil {
+		return nil, err
+	}
+	if t.Envvars {
+		_, err = template.ParseEnv(result)
+	}
+	return nil, err
 }
 
 // text is the template itself, from the job or from a file of the task.
@@ -134,14 +180,33 @@ func (l looks) same(look func(path string) string) bool {
 	return !slices.ContainsFunc(l, func(f fileLook) bool { return look(f.path) != f.look })
 }
 
-// look is a file's size and time, in words.
-func (b *taskBasis) look(path string) string {
-	if root, rel, err := b.place(path); err == nil {
-		if info, err := os.Stat(filepath.Join(root, rel)); err == nil {
-			return fmt.Sprint(info.Size(), " ", info.ModTime().UnixNano())
+// missing are the files that were not there.
+func (l looks) missing() (paths []string) {
+	for _, f := range l {
+		if f.look == lookMissing {
+			paths = append(paths, f.path)
 		}
 	}
-	return "missing"
+	return paths
+}
+
+// lookMissing is the look of a file that is not there.
+const lookMissing = "missing"
+
+// look is a file's size and time, in words.
+func (b *taskBasis) look(path string) string {
+	root, rel, err := b.place(path)
+	if err != nil {
+		return "nothing of the task's"
+	}
+	info, err := os.Stat(filepath.Join(root, rel))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return lookMissing
+	case err != nil:
+		return "not to be seen"
+	}
+	return fmt.Sprint(info.Size(), " ", info.ModTime().UnixNano())
 }
 
 // lookup is what a template may ask of the task and its node.
@@ -288,6 +353,9 @@ func (b *taskBasis) again(t *event.Template, seen map[*event.Template]looks) (bo
 	}
 	result, now, err := b.render(t)
 	if err != nil {
+		if len(now.missing()) > 0 { // what is there stays until the file comes back
+			return false, nil
+		}
 		return false, err
 	}
 	seen[t] = now

@@ -3,6 +3,7 @@ package executor
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func TestTemplates(t *testing.T) {
 	}{
 		"function":     {event.Template{EmbeddedTmpl: `{{ key "x" }}`, DestPath: "local/x"}, "Template failed: "},
 		"outside":      {event.Template{EmbeddedTmpl: "x", DestPath: "../../../x"}, "outside of the task's directory"},
-		"other's file": {event.Template{EmbeddedTmpl: `{{ file "/etc/hostname" }}`, DestPath: "local/x"}, "no such file"},
+		"other's file": {event.Template{EmbeddedTmpl: `{{ file "../../../etc/hostname" }}`, DestPath: "local/x"}, "outside of the task's directory"},
 		"no source":    {event.Template{SourcePath: "local/none", DestPath: "local/x"}, "read source"},
 		"environment":  {event.Template{EmbeddedTmpl: "not a variable", DestPath: "local/x", Envvars: true}, "line 1 is not NAME=value"},
 		"perms":        {event.Template{EmbeddedTmpl: "x", DestPath: "local/x", Perms: "rw"}, "octal"},
@@ -49,6 +50,43 @@ func TestTemplates(t *testing.T) {
 		if e := events[len(events)-2]; e.Type != event.TaskKilling || !strings.Contains(e.Message(), c.want) {
 			t.Errorf("%s: %s: %s", name, e.Type, e.Message())
 		}
+	}
+}
+
+// A template waits for the file that it reads: one that another template makes, whatever their order, and one that comes
+// later. A task that is stopped meanwhile is not started.
+func TestTemplatesWait(t *testing.T) {
+	s := newFakeServer(t)
+	a, _ := startAgent(t, testConfig(t, s))
+	ordered := shellJob("cat local/out", batch)
+	ordered.TaskGroups[0].Tasks[0].Templates = []event.Template{
+		{EmbeddedTmpl: `{{ file "local/in" }} seen`, DestPath: "local/out"}, {EmbeddedTmpl: "made", DestPath: "local/in"},
+	}
+	id := s.place(ordered)
+	s.untilStatus(id, event.ClientComplete)
+	if got := logOf(t, a, id, "main.stdout.0"); got != "made seen" {
+		t.Errorf("output %q", got)
+	}
+	late := shellJob("cat local/out", batch)
+	late.TaskGroups[0].Tasks[0].Templates = []event.Template{{EmbeddedTmpl: `{{ file "local/in" }}, then`, DestPath: "local/out"}}
+	id = s.place(late)
+	stopped := s.place(late)
+	told := func(id event.ID) bool {
+		state := s.tasks[id]["main"]
+		return state != nil && slices.ContainsFunc(state.Events, func(e event.TaskEvent) bool { return e.Message() == "Missing: file(local/in)" })
+	}
+	s.until("both wait", func() bool { return told(id) && told(stopped) })
+	if err := os.WriteFile(filepath.Join(dirsOf(a.cfg.AllocDir, id, "main").local, "in"), []byte("late"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.stop(stopped)
+	s.untilStatus(id, event.ClientComplete)
+	if got := logOf(t, a, id, "main.stdout.0"); got != "late, then" {
+		t.Errorf("output %q", got)
+	}
+	s.until("the other is gone", func() bool { return s.tasks[stopped]["main"].State == event.TaskDead })
+	if history := s.history(stopped, "main"); strings.Contains(history, "Started") {
+		t.Errorf("history %s", history)
 	}
 }
 
