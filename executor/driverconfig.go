@@ -20,38 +20,55 @@ import (
 // evaluateConfig evaluates a driver configuration: every text and every key of a map in it is an HCL template. A
 // variable that does not exist is an error, not an empty text.
 func evaluateConfig(config map[string]any, e *taskEnv) (map[string]any, error) {
-	src, err := json.Marshal(config)
-	if err != nil {
-		return nil, driver.Invalid{Err: fmt.Errorf("driver configuration: %w", err)}
-	}
-	if !strings.Contains(string(src), "${") && !strings.Contains(string(src), "%{") {
-		return config, nil
-	}
-	expr, diags := hcljson.ParseExpression(src, "config")
-	if diags.HasErrors() {
-		return nil, driver.Invalid{Err: diagError(diags)}
-	}
-	value, diags := expr.Value(&hcl.EvalContext{Variables: e.templateVariables(), Functions: templateFunctions})
-	if diags.HasErrors() {
-		return nil, driver.Invalid{Err: diagError(diags)}
-	}
-	out, err := ctyjson.Marshal(value, value.Type())
-	if err != nil {
-		return nil, driver.Invalid{Err: fmt.Errorf("driver configuration: %w", err)}
-	}
-	var evaluated map[string]any
-	if err := json.Unmarshal(out, &evaluated); err != nil {
-		return nil, driver.Invalid{Err: fmt.Errorf("driver configuration: %w", err)}
+	var context *hcl.EvalContext // most configurations need none
+	evaluated := make(map[string]any, len(config))
+	for _, option := range slices.Sorted(maps.Keys(config)) {
+		src, err := json.Marshal(config[option])
+		if err != nil {
+			return nil, driver.Invalid{Err: fmt.Errorf("driver configuration: %s: %w", option, err)}
+		}
+		if !strings.Contains(string(src), "${") && !strings.Contains(string(src), "%{") {
+			evaluated[option] = config[option]
+			continue
+		}
+		if context == nil {
+			context = &hcl.EvalContext{Variables: e.templateVariables(), Functions: templateFunctions}
+		}
+		if evaluated[option], err = evaluateOption(src, context); err != nil {
+			return nil, driver.Invalid{Err: fmt.Errorf("driver configuration: %s: %w", option, err)}
+		}
 	}
 	return evaluated, nil
 }
 
-// diagError is the first error of a list, in words without a position: the text was made by a machine.
-func diagError(diags hcl.Diagnostics) error {
+func evaluateOption(src []byte, context *hcl.EvalContext) (evaluated any, err error) {
+	expr, diags := hcljson.ParseExpression(src, "config")
+	if diags.HasErrors() {
+		return nil, diagError(diags, src)
+	}
+	value, diags := expr.Value(context)
+	if diags.HasErrors() {
+		return nil, diagError(diags, src)
+	}
+	out, err := ctyjson.Marshal(value, value.Type())
+	if err != nil {
+		return nil, err
+	}
+	return evaluated, json.Unmarshal(out, &evaluated)
+}
+
+// diagError is the first error of a list. It names what it is about by its text and not by its position: a machine made
+// the text.
+func diagError(diags hcl.Diagnostics, src []byte) error {
 	for _, d := range diags {
-		if d.Severity == hcl.DiagError {
-			return fmt.Errorf("driver configuration: %s: %s", d.Summary, d.Detail)
+		if d.Severity != hcl.DiagError {
+			continue
 		}
+		about := ""
+		if d.Subject != nil && d.Subject.CanSliceBytes(src) && !d.Subject.Empty() {
+			about = " in " + string(d.Subject.SliceBytes(src))
+		}
+		return fmt.Errorf("%s%s: %s", d.Summary, about, d.Detail)
 	}
 	return diags
 }

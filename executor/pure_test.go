@@ -116,6 +116,14 @@ func TestDriverConfiguration(t *testing.T) {
 	}
 }
 
+// A mistake is told by the option that it is in.
+func TestMistakesInConfigurations(t *testing.T) {
+	_, err := evaluateConfig(map[string]any{"command": "x", "args": []any{"a", "see ${nope} here"}}, envOf(nil))
+	if err == nil || !strings.HasPrefix(err.Error(), `driver configuration: args: Unknown variable in nope: There is no variable named "nope".`) {
+		t.Error(err)
+	}
+}
+
 // machine is a made-up host.
 func machine() HostSources {
 	file := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
