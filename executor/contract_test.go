@@ -26,6 +26,7 @@ func TestRawExecContract(t *testing.T) {
 		},
 		Invalid: map[string]any{"command": "sleep", "no_such_option": true},
 		Missing: map[string]any{"command": "no-such-program"},
+		Shell:   "/bin/sh",
 		Left: func(t *driver.Task) []string {
 			var left []string
 			for _, p := range proctree.All() {

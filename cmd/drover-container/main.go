@@ -8,7 +8,13 @@
 //
 //	drover-container create <state directory>
 //
-// with the task's output on its own, and answers on file descriptor 3: a wire.Process, or what went wrong.
+// with the task's output on its own, and answers on file descriptor 3: a wire.Process, or what went wrong. Or as
+//
+//	drover-container exec <state directory>
+//
+// by the agent, to run a program in a container that is there, with the program's streams on its own or, for one in a
+// terminal, a socket on file descriptor 4 that takes the terminal. It reads what to run on file descriptor 3, answers
+// there that it runs and how it ended, and ends it when the agent hangs up.
 package main
 
 import (
@@ -36,40 +42,43 @@ func main() {
 		libcontainer.Init() // this process becomes the task
 		return
 	}
-	if len(os.Args) != 3 || os.Args[1] != "create" {
-		fmt.Fprintln(os.Stderr, "drover-container is started by drover's task shim, not by hand")
+	if len(os.Args) != 3 || os.Args[1] != "create" && os.Args[1] != "exec" {
+		fmt.Fprintln(os.Stderr, "drover-container is started by drover, not by hand")
 		os.Exit(2)
 	}
 	logrus.SetOutput(io.Discard) // what it says would stand in the task's own output
 	syscall.CloseOnExec(3)
-	shim := os.NewFile(3, "shim")
-	var answer wire.Message
-	pid, err := create(os.Args[2])
-	if err != nil {
-		answer.Add("error", plain(err))
-		if hopeless(err) {
-			answer.Add(wire.Hopeless, "1")
-		}
+	other := os.NewFile(3, "other side")
+	var err error
+	if dir := os.Args[2]; os.Args[1] == "exec" {
+		err = serve(dir, other)
 	} else {
-		answer.AddInt("pid", int64(pid))
+		err = create(dir, other)
 	}
-	if writeErr := wire.Write(shim, answer); writeErr != nil || err != nil {
-		os.Exit(1)
+	if err == nil {
+		return
 	}
+	var answer wire.Message
+	answer.Add("error", plain(err))
+	if hopeless(err) {
+		answer.Add(wire.Hopeless, "1")
+	}
+	wire.Write(other, answer)
+	os.Exit(1)
 }
 
-// create makes the container that is described in dir and runs its first process.
-func create(dir string) (int, error) {
+// create makes the container that is described in dir, runs its first process and tells the shim which one that is.
+func create(dir string, shim *os.File) error {
 	b, err := bundle.Load(dir)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if b.Overlay != nil {
 		if err := mountOverlay(b.Spec.Root.Path, b.Overlay); err != nil {
-			return 0, err
+			return err
 		}
 		if err := os.Chdir(dir); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	config, err := specconv.CreateLibcontainerConfig(&specconv.CreateOpts{
@@ -77,19 +86,25 @@ func create(dir string) (int, error) {
 		NoNewKeyring: true, // users have few keys, and a task that wants a keyring can make one
 	})
 	if err != nil {
-		return 0, fmt.Errorf("configure container: %w", err)
+		return fmt.Errorf("configure container: %w", err)
 	}
 	container, err := libcontainer.Create(filepath.Join(dir, bundle.ContainerDir), bundle.ContainerID, config)
 	if err != nil {
-		return 0, fmt.Errorf("create container: %w", err)
+		return fmt.Errorf("create container: %w", err)
 	}
 	process := processOf(b.Spec.Process)
 	process.Init = true
 	if err := container.Run(process); err != nil {
 		container.Destroy() // what cannot be removed now is removed by the shim, which knows the cgroups
-		return 0, err
+		return err
 	}
-	return process.Pid()
+	pid, err := process.Pid()
+	if err != nil {
+		return err
+	}
+	var answer wire.Message
+	answer.AddInt("pid", int64(pid))
+	return wire.Write(shim, answer)
 }
 
 // processOf is the process of a specification with this program's input and output.

@@ -48,7 +48,7 @@ func (c *Config) Capabilities() driver.Capabilities {
 
 // Recover implements driver.Driver.
 func (c *Config) Recover(_ context.Context, t *driver.Task, _ []byte) (driver.Running, error) {
-	return c.Runtime.Recover(t)
+	return running(c.Runtime.Recover(t))
 }
 
 // Fingerprint implements driver.Driver.
@@ -120,10 +120,18 @@ func (c *Config) start(t *driver.Task, iso isolation, command string, args []str
 	}
 	env := maps.Clone(who.env)
 	maps.Copy(env, t.Env) // a job may say that home is elsewhere
-	return c.Runtime.Start(t, &container.Container{
+	return running(c.Runtime.Start(t, &container.Container{
 		Root: t.TaskDir, Mounts: mounts, Masked: []string{"/private"}, Args: append([]string{path}, args...), Env: env,
 		Dir: iso.workDir, User: who.User, Caps: caps, HostPID: iso.pidMode == "host", HostIPC: iso.ipcMode == "host",
-	})
+	}))
+}
+
+// running keeps the absence of a task from becoming an interface that is not nil.
+func running(t *container.Task, err error) (driver.Running, error) {
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 // account is a user of the machine and what a task of theirs is told of it.

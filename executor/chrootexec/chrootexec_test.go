@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"drover/executor/driver"
 	"drover/executor/driver/drivertest"
 	"drover/executor/shim/cgroup"
+	"drover/executor/shim/proctree"
 	"drover/executor/shim/shimtest"
 )
 
@@ -45,6 +47,7 @@ func TestExecContract(t *testing.T) {
 		},
 		Invalid: map[string]any{"command": "sleep", "no_such_option": true},
 		Missing: map[string]any{"command": "/no/such/program"},
+		Shell:   "/bin/sh",
 		Left: func(t *driver.Task) []string {
 			groups, _ := filepath.Glob("/sys/fs/cgroup/*/drover/" + t.AllocID.String() + "*")
 			return groups
@@ -340,5 +343,86 @@ func TestAProgramOfTheTaskItself(t *testing.T) {
 	}
 	if exit, said := run(t, made); !exit.Successful() || said != "hello from /local/hello\n" {
 		t.Errorf("%+v, said %q", exit, said)
+	}
+}
+
+// What runs beside a task is who the task is, where it is, with no more rights; and what was left of it by an agent that
+// was killed with all its children is ended by the next.
+func TestExecIsWhoTheTaskIs(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c := sh("echo ready; sleep 1000")
+	c["work_dir"], c["cap_drop"] = "/local", []any{"kill"}
+	made := task(t, c)
+	made.MemoryMB, made.CPUMHz = 64, 500
+	d := &Exec{config()}
+	r, err := d.Start(ctx, made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := r.Destroy(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if groups, _ := filepath.Glob("/sys/fs/cgroup/*/drover/" + made.AllocID.String() + "*"); len(groups) > 0 {
+			t.Errorf("left: %v", groups)
+		}
+	}()
+	execer, ok := driver.ExecerOf(r)
+	if !ok {
+		t.Fatal("the driver runs no programs beside a task")
+	}
+	out := drivertest.NewScreen()
+	code, err := execer.Exec(ctx, made, &driver.Exec{
+		Command: []string{"sh", "-c", `id -un; pwd; echo $HOME; grep CapEff /proc/self/status; for ns in mnt pid ipc net; do
+			test "$(readlink /proc/1/ns/$ns)" = "$(readlink /proc/self/ns/$ns)" && echo $ns; done; cut -d: -f2,3 /proc/self/cgroup`},
+		Stdin: strings.NewReader(""), Stdout: out, Stderr: out,
+	})
+	want := "nobody\n/local\n/nonexistent\nCapEff:\t00000000a80405db\nmnt\npid\nipc\nnet\n"
+	if code != 0 || err != nil || !strings.HasPrefix(out.String(), want) || !strings.Contains(out.String(), "memory:/drover/"+made.AllocID.String()) {
+		t.Errorf("code %d, %v; %q, want %q", code, err, out, want)
+	}
+
+	out = drivertest.NewScreen()
+	tag := "beside-" + made.AllocID.String()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := execer.Exec(ctx, made, &driver.Exec{
+			Command: []string{"sh", "-c", "trap '' HUP; echo ready; : " + tag + "; while :; do sleep 1; done"}, Stdin: strings.NewReader(""), Stdout: out, Stderr: out,
+		})
+		ended <- err
+	}()
+	out.Shows(t, "ready")
+	between, beside := 0, 0
+	for _, p := range proctree.All() {
+		line, _ := os.ReadFile("/proc/" + strconv.Itoa(p.PID) + "/cmdline")
+		switch {
+		case strings.Contains(string(line), "\x00exec\x00"+made.StateDir):
+			between = p.PID
+		case strings.Contains(string(line), tag):
+			beside = p.PID
+		}
+	}
+	if between == 0 || beside == 0 {
+		t.Fatalf("processes %d and %d", between, beside)
+	}
+	stat, err := proctree.ReadStat(beside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(between, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil || errors.Is(err, driver.ErrEnded) {
+		t.Errorf("how a program ended is not known: %v", err)
+	}
+	if _, err := d.Recover(ctx, made, nil); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := proctree.ReadStat(beside); err == nil && now.Start == stat.Start && !now.Zombie {
+		t.Error("a program that an earlier agent ran goes on")
+	}
+	if st, err := r.Inspect(ctx); err != nil || st.Ended {
+		t.Errorf("the task ended: %v", err)
 	}
 }

@@ -6,7 +6,8 @@
 // sees them.
 //
 // A container is made by the program drover-container, which the task's shim runs and which is gone when the task
-// starts; see package bundle for what it is told. The drivers exec, java and oci are built on this package.
+// starts; see package bundle for what it is told. The same program, as a child of the agent, runs further programs in it.
+// The drivers exec, java and oci are built on this package.
 package container
 
 import (
@@ -24,6 +25,7 @@ import (
 
 	"drover/executor/container/bundle"
 	"drover/executor/driver"
+	"drover/executor/shim/cgroup"
 	"drover/executor/shim/wire"
 	"drover/executor/shimtask"
 )
@@ -69,7 +71,7 @@ func (r *Runtime) Check() error {
 }
 
 // Start runs a task in a container.
-func (r *Runtime) Start(t *driver.Task, c *Container) (driver.Running, error) {
+func (r *Runtime) Start(t *driver.Task, c *Container) (*Task, error) {
 	groups, err := FindCgroups()
 	if err != nil {
 		return nil, err
@@ -90,11 +92,11 @@ func (r *Runtime) Start(t *driver.Task, c *Container) (driver.Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &running{Task: task, groups: groups, id: t.ID}, nil
+	return r.task(t, task, groups), nil
 }
 
-// Recover finds a start of an earlier agent.
-func (r *Runtime) Recover(t *driver.Task) (driver.Running, error) {
+// Recover finds a start of an earlier agent. What that agent had run beside it ends: nobody has its streams.
+func (r *Runtime) Recover(t *driver.Task) (*Task, error) {
 	task, err := shimtask.Recover(t)
 	if err != nil {
 		return nil, err
@@ -103,17 +105,25 @@ func (r *Runtime) Recover(t *driver.Task) (driver.Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &running{Task: task, groups: groups, id: t.ID}, nil
+	cgroup.Remove(execGroups(groups.dirs(t.ID)))
+	return r.task(t, task, groups), nil
 }
 
-type running struct {
+// Task is one start. It implements driver.Running and driver.Execer.
+type Task struct {
 	*shimtask.Task
-	groups Cgroups
-	id     string
+	maker    string
+	stateDir string
+	groups   Cgroups
+	id       string
+}
+
+func (r *Runtime) task(t *driver.Task, task *shimtask.Task, groups Cgroups) *Task {
+	return &Task{Task: task, maker: r.Maker, stateDir: t.StateDir, groups: groups, id: t.ID}
 }
 
 // Usage implements driver.Running.
-func (r *running) Usage(context.Context) (driver.Usage, error) {
+func (r *Task) Usage(context.Context) (driver.Usage, error) {
 	usage, ok := r.groups.usage(r.id)
 	if !ok {
 		return usage, driver.ErrEnded

@@ -47,6 +47,8 @@ func TestContract(t *testing.T) {
 		Invalid:   shell("true", "no_such_option", true),
 		Missing:   map[string]any{"image": "busybox:test", "network_mode": "host", "command": "no-such-program"},
 		CodesOnly: true,
+		Shell:     "/bin/sh",
+		Lingers:   true,
 		Left: func(task *driver.Task) []string {
 			list, err := shared.API.ContainerList(t.Context(), client.ContainerListOptions{
 				All: true, Filters: client.Filters{}.Add("label", labelAlloc+"="+task.AllocID.String()),

@@ -74,13 +74,10 @@ func (r *running) Exec(ctx context.Context, _ *driver.Task, x *driver.Exec) (int
 		}
 		return 0, context.Cause(ctx)
 	}
-	if err != nil {
-		return 0, err
+	if err == nil && showErr != nil {
+		err = fmt.Errorf("output of %q: %w", x.Command[0], showErr)
 	}
-	if showErr != nil {
-		return 0, fmt.Errorf("output of %q: %w", x.Command[0], showErr)
-	}
-	return code, nil
+	return driver.EndOfExec(ctx, r, code, err)
 }
 
 // execEnd waits for the end of a program whose output has ended: the daemon may hear of it a little later.
@@ -107,7 +104,15 @@ func (r *running) killExec(id string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	now, err := r.d.api.ExecInspect(ctx, id, client.ExecInspectOptions{})
-	if cerrdefs.IsNotFound(err) || cerrdefs.IsConflict(err) || err == nil && (!now.Running || now.PID == 0) {
+	for err == nil && now.Running && now.PID == 0 { // it may have written already, and the daemon is about to note its number
+		select {
+		case <-time.After(execPauseMin):
+			now, err = r.d.api.ExecInspect(ctx, id, client.ExecInspectOptions{})
+		case <-ctx.Done():
+			return errors.New("kill a program in the container: the daemon does not tell its process")
+		}
+	}
+	if cerrdefs.IsNotFound(err) || cerrdefs.IsConflict(err) || err == nil && !now.Running {
 		return nil // it went with its container
 	}
 	if err != nil {

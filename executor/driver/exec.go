@@ -2,7 +2,10 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"io"
+	"syscall"
+	"time"
 )
 
 // Execer is a start in which further programs can be run beside the task's own. A [Running] whose driver can do that
@@ -40,4 +43,31 @@ func ExecerOf(r Running) (Execer, bool) {
 	}
 	e, ok := r.(Execer)
 	return e, ok
+}
+
+// killedCode is the exit code of a program that was killed.
+const killedCode = 128 + int(syscall.SIGKILL)
+
+// endWait bounds the wait for the word on the end of a task after a program that was killed. The system kills what runs
+// in a container before it tells that the container's first process has ended; a few ms lie between.
+const endWait = 250 * time.Millisecond
+
+// EndOfExec is what Exec answers when the program in the container of r ended with code or failed with err: one that
+// was killed by the end of its task has no end of its own.
+func EndOfExec(ctx context.Context, r Running, code int, err error) (int, error) {
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	if err == nil && code != killedCode {
+		return code, nil
+	}
+	short, cancel := context.WithTimeout(ctx, endWait)
+	defer cancel()
+	if _, waitErr := r.Wait(short); short.Err() == nil && (waitErr == nil || errors.Is(waitErr, ErrLost)) {
+		return 0, ErrEnded
+	}
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	return code, err
 }

@@ -169,7 +169,7 @@ func (d *Driver) Start(ctx context.Context, t *driver.Task) (driver.Running, err
 	if err != nil {
 		return nil, errors.Join(err, d.Images.Release(t.StateDir))
 	}
-	return &running{Running: r, images: d.Images, stateDir: t.StateDir}, nil
+	return &running{Task: r, images: d.Images, stateDir: t.StateDir}, nil
 }
 
 // forget removes what was made for a start that did not come to be.
@@ -288,18 +288,18 @@ func (d *Driver) Recover(_ context.Context, t *driver.Task, _ []byte) (driver.Ru
 	if err != nil {
 		return nil, err
 	}
-	return &running{Running: r, images: d.Images, stateDir: t.StateDir}, nil
+	return &running{Task: r, images: d.Images, stateDir: t.StateDir}, nil
 }
 
 type running struct {
-	driver.Running
+	*container.Task
 	images   *image.Store
 	stateDir string
 }
 
 // Destroy implements driver.Running.
 func (r *running) Destroy(ctx context.Context) error {
-	if err := r.Running.Destroy(ctx); err != nil {
+	if err := r.Task.Destroy(ctx); err != nil {
 		return err
 	}
 	return r.images.Release(r.stateDir)

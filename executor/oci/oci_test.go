@@ -156,6 +156,20 @@ func guest(t *testing.T) []entry {
 	}
 }
 
+// busybox is a layer with a shell and what its scripts use.
+func busybox(t *testing.T) []entry {
+	t.Helper()
+	program, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		t.Fatalf("no program for the image (Debian: busybox-static): %v", err)
+	}
+	layer := []entry{{name: "bin/busybox", content: string(program)}}
+	for _, name := range []string{"sh", "cat", "sleep", "stty", "tty", "true"} {
+		layer = append(layer, entry{name: "bin/" + name + "->busybox"})
+	}
+	return layer
+}
+
 var starts uint64
 
 func task(t *testing.T, c map[string]any) *driver.Task {
@@ -206,6 +220,8 @@ func TestOCI(t *testing.T) {
 	digest, layers := writeLayout(t, dir, v1.Config{Entrypoint: []string{"/bin/guest"}, Cmd: []string{"out=default"}, Env: []string{"FROM=image", "BOTH=image"}, WorkingDir: "/srv", User: "web"},
 		base, []entry{{name: "etc/.wh.old"}, {name: "data/"}, {name: "data/.wh..wh..opq"}, {name: "data/above", content: "above"}, {name: "etc/new->passwd"}})
 	t.Run("contract", func(t *testing.T) {
+		dir := t.TempDir()
+		writeLayout(t, dir, v1.Config{Entrypoint: []string{"/bin/guest"}}, base, busybox(t))
 		args := func(words ...any) map[string]any { return map[string]any{"image": dir, "args": words} }
 		forever := args("wait=")
 		forever["pid_mode"] = "host" // the first process of a PID namespace takes no signal that it has not asked for
@@ -215,6 +231,7 @@ func TestOCI(t *testing.T) {
 			Says:    func(stdout, stderr string) map[string]any { return args("out="+stdout, "err="+stderr) },
 			Invalid: map[string]any{"image": dir, "no_such_option": true},
 			Missing: map[string]any{"image": "/no/such/image"},
+			Shell:   "/bin/sh",
 			Left: func(t *driver.Task) []string {
 				groups, _ := filepath.Glob("/sys/fs/cgroup/*/drover/" + t.AllocID.String() + "*")
 				return groups

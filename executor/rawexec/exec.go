@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"drover/executor/driver"
+	"drover/executor/driver/pipes"
 	"drover/executor/driver/pty"
 	"drover/executor/shim/proctree"
 	"drover/executor/shim/wire"
@@ -25,6 +25,9 @@ import (
 // Exec implements driver.Execer: a process of the agent's, which ends with the agent. What it leaves running in its
 // session is killed at its end: it is none of the task's, and no shim looks after it.
 func (r *running) Exec(ctx context.Context, t *driver.Task, x *driver.Exec) (int, error) {
+	if r.Process.Ended() {
+		return 0, driver.ErrEnded
+	}
 	spec, err := (&Driver{}).spec(t)
 	if err != nil {
 		return 0, err
@@ -66,21 +69,18 @@ func command(spec wire.Spec, t *driver.Task, x *driver.Exec) (*exec.Cmd, error) 
 
 // onPipes runs the program with its three streams apart.
 func onPipes(ctx context.Context, cmd *exec.Cmd, x *driver.Exec) (int, error) {
-	// Not by exec.Cmd's own copying: that would wait for the input to end.
-	stdin, err := cmd.StdinPipe()
+	streams, err := pipes.Make(x)
 	if err != nil {
 		return 0, err
 	}
-	cmd.Stdout, cmd.Stderr = x.Stdout, x.Stderr
-	cmd.WaitDelay = outputWait
-	if err := cmd.Start(); err != nil {
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = streams.Stdin, streams.Stdout, streams.Stderr
+	err = cmd.Start()
+	streams.Connect()
+	if err != nil {
+		streams.End()
 		return 0, fmt.Errorf("run %q: %w", cmd.Args[0], reason(err))
 	}
-	go func() {
-		io.Copy(stdin, x.Stdin) // fails when the program reads no more, which is its own affair
-		stdin.Close()
-	}()
-	return end(ctx, cmd, func() {})
+	return end(ctx, cmd, streams.End)
 }
 
 // inTerminal runs the program in a terminal of its own.
@@ -104,7 +104,7 @@ func inTerminal(ctx context.Context, cmd *exec.Cmd, spec wire.Spec, x *driver.Ex
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, theirs
 	cmd.SysProcAttr.Setctty = true // descriptor 0
 	if !slices.ContainsFunc(cmd.Env, func(pair string) bool { return strings.HasPrefix(pair, "TERM=") }) {
-		cmd.Env = append(slices.Clone(cmd.Env), "TERM=xterm")
+		cmd.Env = append(slices.Clone(cmd.Env), "TERM="+pty.Type)
 	}
 	err = cmd.Start()
 	theirs.Close()
@@ -112,29 +112,8 @@ func inTerminal(ctx context.Context, cmd *exec.Cmd, spec wire.Spec, x *driver.Ex
 		return 0, fmt.Errorf("run %q: %w", cmd.Args[0], reason(err))
 	}
 	ended := make(chan struct{})
-	shown := make(chan struct{})
 	defer close(ended)
-	go func() {
-		if _, err := io.Copy(terminal, x.Stdin); err == nil {
-			terminal.Write([]byte{pty.EndOfFile})
-		}
-	}()
-	go func() {
-		for {
-			select {
-			case size := <-x.Sizes:
-				terminal.Resize(size.Rows, size.Columns)
-			case <-ended:
-				return
-			}
-		}
-	}()
-	go func() {
-		defer close(shown)
-		if _, err := io.Copy(x.Stdout, terminal); err != nil {
-			io.Copy(io.Discard, terminal) // nobody looks any more; the program must not wait for that
-		}
-	}()
+	shown := terminal.Connect(x, ended)
 	return end(ctx, cmd, func() { <-shown })
 }
 
@@ -163,7 +142,7 @@ func end(ctx context.Context, cmd *exec.Cmd, shown func()) (int, error) {
 	}
 	var exit *exec.ExitError
 	switch {
-	case err == nil, errors.Is(err, exec.ErrWaitDelay):
+	case err == nil:
 		return 0, nil
 	case errors.As(err, &exit):
 		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {

@@ -160,6 +160,17 @@ func TestDocker(t *testing.T) {
 	awaitLog(t, c, stub.ID, "hello-task", "serving 8080\n")
 	contains(t, a.ok(t, "logs", stub.ID), "serving 8080\n")
 	contains(t, a.ok(t, "logs", "-stderr", stub.ID), "url:/\n")
+	var out, errs strings.Builder
+	code, err := c.Allocations().Exec(ctx, alloc, "hello-task", false,
+		[]string{"sh", "-c", `read a; echo "$a $NOMAD_JOB_NAME $(cat /local/index.html)"; echo oops >&2; exit 9`}, strings.NewReader("hi\n"), &out, &errs, nil, nil)
+	if err != nil || code != 9 || out.String() != "hi hello hello from hello\n" || errs.String() != "oops\n" {
+		t.Errorf("exec: code %d, %v; %q, %q", code, err, out.String(), errs.String())
+	}
+	p := startAtTerminal(t, a, "alloc", "exec", stub.ID, "sh", "-c", `until [ "$(stty size)" = "41 99" ]; do sleep 0.01; done; tty; read a; echo "got $a"; exit 4`)
+	p.await("/dev/pts/")
+	io.WriteString(p, "word\r")
+	p.await("got word\r\n")
+	p.leaves(4)
 	ours := func() []string {
 		t.Helper()
 		list, err := docker.ContainerList(ctx, client.ContainerListOptions{All: true})

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"drover/executor/shim/wire"
 )
 
 // Names in the state directory of a start.
@@ -19,6 +21,38 @@ const (
 	ContainerDir = "container"   // libcontainer's own state, one container named ContainerID
 	ContainerID  = "task"
 )
+
+// ExecGroup begins the names of the control groups, below those of a container, of what runs in it beside its task.
+const ExecGroup = "exec-"
+
+// Program is what to run in a container beside its task: all but these is as the bundle says of the task.
+type Program struct {
+	Args []string
+	// Terminal gives it a terminal that had Rows and Columns when it was asked for.
+	Terminal      bool
+	Rows, Columns uint16
+}
+
+// Message is the program as it is sent.
+func (p *Program) Message() wire.Message {
+	var m wire.Message
+	for _, a := range p.Args {
+		m.Add("arg", a)
+	}
+	if p.Terminal {
+		m.Add("terminal", "1")
+		m.AddInt("rows", int64(p.Rows))
+		m.AddInt("columns", int64(p.Columns))
+	}
+	return m
+}
+
+// ProgramOf is the inverse of Program.Message.
+func ProgramOf(m wire.Message) *Program {
+	return &Program{
+		Args: m.All("arg"), Terminal: m.Has("terminal"), Rows: uint16(m.Int("rows")), Columns: uint16(m.Int("columns")),
+	}
+}
 
 // Bundle is a container to make.
 type Bundle struct {

@@ -40,6 +40,10 @@ type Subject struct {
 	Noisy bool
 	// CodesOnly says that the driver learns exit codes and not which signal ended a task.
 	CodesOnly bool
+	// Shell is the path of a shell as programs find it that run beside a task; "" for a driver that runs none.
+	Shell string
+	// Lingers says that what such a program has left running stays until the task ends.
+	Lingers bool
 	// Left lists what is found on the machine of a task, running or not, besides its directories. Nil when there is nothing
 	// of the kind.
 	Left func(t *driver.Task) []string
@@ -305,6 +309,7 @@ func Run(t *testing.T, s Subject) {
 			t.Errorf("a task that was destroyed ended well: %+v", e)
 		}
 	})
+	run("programs beside a task", func(t *testing.T) { besides(ctx, t, s, forever) })
 	run("two tasks", func(t *testing.T) {
 		_, one := start(t, s.Forever)
 		_, other := start(t, s.Forever)

@@ -13,10 +13,15 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"drover/executor/driver"
 )
 
 // EndOfFile is the character by which somebody at a terminal ends the input of the program that reads it.
 const EndOfFile = 0x04
+
+// Type is the kind of terminal that programs are told of when their environment names none.
+const Type = "xterm"
 
 // Terminal is the end of a pseudo-terminal at which a person would sit.
 type Terminal struct{ file *os.File }
@@ -45,6 +50,43 @@ func Open() (t *Terminal, program *os.File, err error) {
 		return nil, nil, fmt.Errorf("make terminal: %w", err)
 	}
 	return t, program, nil
+}
+
+// FromDescriptor is the terminal whose end for a person another process has opened and given to this one.
+func FromDescriptor(fd int) (*Terminal, error) {
+	// Only then does Close end a Read.
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		return nil, os.NewSyscallError("take over terminal", err)
+	}
+	return &Terminal{os.NewFile(uintptr(fd), "terminal")}, nil
+}
+
+// Connect has the streams of x sit at the terminal until ended is closed. shown is closed when x has been given all that
+// the program has shown.
+func (t *Terminal) Connect(x *driver.Exec, ended <-chan struct{}) (shown <-chan struct{}) {
+	all := make(chan struct{})
+	go func() {
+		if _, err := io.Copy(t, x.Stdin); err == nil {
+			t.Write([]byte{EndOfFile})
+		}
+	}()
+	go func() {
+		for {
+			select {
+			case size := <-x.Sizes:
+				t.Resize(size.Rows, size.Columns)
+			case <-ended:
+				return
+			}
+		}
+	}()
+	go func() {
+		defer close(all)
+		if _, err := io.Copy(x.Stdout, t); err != nil {
+			io.Copy(io.Discard, t) // nobody looks any more; the program must not wait for that
+		}
+	}()
+	return all
 }
 
 // control calls f with the descriptor and leaves it in the runtime's poller, so that Close ends a Read.
