@@ -284,6 +284,9 @@ func jsonStrings(v any) ([]any, bool) {
 func canonicalJSON(v any) (any, error) {
 	switch v := v.(type) {
 	case json.Number:
+		if n, err := v.Int64(); err == nil {
+			return n, nil
+		}
 		x, err := strconv.ParseFloat(v.String(), 64)
 		if err != nil {
 			return nil, fmt.Errorf("the number %s is too large", v)

@@ -21,8 +21,8 @@ func canonicalize(job tree) {
 	dropEmpty(job, "Region", "Namespace", "NodePool")
 	kind := text(job, "Type")
 
-	// The official client writes a service's update block for the whole job even when its author did not.
-	if kind == "service" {
+	// The official client writes such a job's update block for the whole job even when its author did not.
+	if kind == "service" || kind == "system" {
 		job["Update"] = layered(updateDefaults, block1(job, "Update"))
 	}
 	for _, g := range blocks(job, "TaskGroups") {
@@ -38,9 +38,9 @@ func canonicalize(job tree) {
 }
 
 func canonicalizeGroup(job, g tree, kind string) {
-	restart := restartDefaults[kind]
-	if restart == nil { // a type that is refused later; the value only has to be complete
-		restart = restartDefaults["service"]
+	restart := restartDefaults["service"]
+	if kind == "batch" || kind == "sysbatch" {
+		restart = restartDefaults["batch"]
 	}
 	g["RestartPolicy"] = layered(restart, block1(g, "RestartPolicy"))
 	if own, all := block1(g, "ReschedulePolicy"), block1(job, "Reschedule"); own != nil || all != nil || rescheduleDefaults[kind] != nil {

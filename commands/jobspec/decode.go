@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/big"
 	"sort"
-	"strconv"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -249,7 +248,11 @@ func (d *decoder) inner(outer, w written, b *block, t tree) {
 		t[f.json] = d.block(w, f.block)
 		return
 	}
-	content := d.opaque(w)
+	number := plainNumber
+	if f.kind != kindOpaque {
+		number = numberText
+	}
+	content := d.opaque(w, number)
 	if f.kind == kindOpaque {
 		t[f.json] = content
 		return
@@ -263,7 +266,7 @@ func (d *decoder) inner(outer, w written, b *block, t tree) {
 }
 
 // opaque decodes a block whose content no table knows: attributes by name, and a list per type of nested block.
-func (d *decoder) opaque(w written) map[string]any {
+func (d *decoder) opaque(w written, number func(*big.Float) (any, error)) map[string]any {
 	m := map[string]any{}
 	for _, attr := range sortedAttributes(w.Body) {
 		v, diags := attr.Expr.Value(w.ctx)
@@ -271,7 +274,7 @@ func (d *decoder) opaque(w written) map[string]any {
 		if diags.HasErrors() {
 			continue
 		}
-		value, err := plain(v)
+		value, err := plain(v, number)
 		if err != nil {
 			d.fail(attr.Expr.Range(), "Incorrect attribute value type", fmt.Sprintf("Inappropriate value for attribute %q: %s.", attr.Name, err))
 			continue
@@ -279,7 +282,7 @@ func (d *decoder) opaque(w written) map[string]any {
 		m[attr.Name] = value
 	}
 	for _, inner := range d.blocks(w.Body, w.ctx) {
-		value := d.opaque(inner)
+		value := d.opaque(inner, number)
 		for i := len(inner.Labels) - 1; i >= 0; i-- {
 			value = map[string]any{inner.Labels[i]: []any{value}}
 		}
@@ -348,7 +351,11 @@ func decodeValue(f *field, v cty.Value) (any, error) {
 		}
 		return list, nil
 	case kindStringMap, kindStringsMap, kindOpaque:
-		p, err := plain(v)
+		number := plainNumber
+		if f.kind != kindOpaque {
+			number = numberText
+		}
+		p, err := plain(v, number)
 		if err != nil {
 			return nil, err
 		}
@@ -417,9 +424,8 @@ func stringList(v cty.Value) ([]string, error) {
 	return list, nil
 }
 
-// plain turns a value into what JSON could hold. Whole numbers become int64, so that they compare and encode the same
-// from every source.
-func plain(v cty.Value) (any, error) {
+// plain turns a value into what JSON could hold. What becomes of a number is the caller's choice.
+func plain(v cty.Value, number func(*big.Float) (any, error)) (any, error) {
 	v, _ = v.Unmark()
 	switch t := v.Type(); {
 	case !v.IsKnown():
@@ -431,12 +437,12 @@ func plain(v cty.Value) (any, error) {
 	case t == cty.Bool:
 		return v.True(), nil
 	case t == cty.Number:
-		return plainNumber(v.AsBigFloat())
+		return number(v.AsBigFloat())
 	case t.IsObjectType() || t.IsMapType():
 		m := make(map[string]any, v.LengthInt())
 		for it := v.ElementIterator(); it.Next(); {
 			key, e := it.Element()
-			p, err := plain(e)
+			p, err := plain(e, number)
 			if err != nil {
 				return nil, err
 			}
@@ -447,7 +453,7 @@ func plain(v cty.Value) (any, error) {
 		list := make([]any, 0, v.LengthInt())
 		for it := v.ElementIterator(); it.Next(); {
 			_, e := it.Element()
-			p, err := plain(e)
+			p, err := plain(e, number)
 			if err != nil {
 				return nil, err
 			}
@@ -458,7 +464,11 @@ func plain(v cty.Value) (any, error) {
 	return nil, fmt.Errorf("a string, number, bool, list or map is required, not %s", v.Type().FriendlyName())
 }
 
+// plainNumber gives a number of opaque content its one form from every source: an int64 if it is one, else a float64.
 func plainNumber(f *big.Float) (any, error) {
+	if n, acc := f.Int64(); acc == big.Exact {
+		return n, nil
+	}
 	x, _ := f.Float64()
 	if math.IsInf(x, 0) {
 		return nil, fmt.Errorf("the number is too large")
@@ -466,13 +476,24 @@ func plainNumber(f *big.Float) (any, error) {
 	return canonicalFloat(x), nil
 }
 
-// canonicalFloat gives a number of opaque content its one form: an int64 if it is whole and every JSON reader has it
-// exactly, else a float64.
+// canonicalFloat is plainNumber for what is known no more exactly than as a float64.
 func canonicalFloat(x float64) any {
-	if x == math.Trunc(x) && math.Abs(x) <= maxInt {
+	if x == math.Trunc(x) && x >= math.MinInt64 && x < -math.MinInt64 {
 		return int64(x)
 	}
 	return x
+}
+
+// numberText writes a number out where strings are wanted, every digit of it. Numbers beyond a float64's range, which
+// would have thousands of digits, are refused.
+func numberText(f *big.Float) (any, error) {
+	switch x, _ := f.Float64(); {
+	case math.IsInf(x, 0):
+		return nil, fmt.Errorf("the number is too large")
+	case x == 0 && f.Sign() != 0:
+		return nil, fmt.Errorf("the number is too small")
+	}
+	return f.Text('f', -1), nil
 }
 
 // stringMapOf checks that a decoded map holds strings, or lists of strings, only.
@@ -507,10 +528,6 @@ func scalarString(v any) (string, bool) {
 		return v, true
 	case bool:
 		return fmt.Sprint(v), true
-	case int64:
-		return fmt.Sprint(v), true
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64), true
 	}
 	return "", false
 }

@@ -172,8 +172,34 @@ func (m *moderniser) disk(g tree, tasks []any) {
 		m.warn("", "disk in a task's resources is left out; ephemeral_disk { size = %d } counts", have)
 		return
 	}
-	e["SizeMB"] = max(sum, groupDiskMBMin)
+	size := max(sum, groupDiskMBMin)
+	e["SizeMB"] = size
+	if logs := usualLogs(tasks, size); logs > 0 {
+		e["SizeMB"] = size + logs
+		m.warn("", "disk in a task's resources; modern form, in the group: ephemeral_disk { size = %d }, which is what was asked for and %d MB for logs that may be as large",
+			e["SizeMB"], logs)
+		return
+	}
 	m.warn("", "disk in a task's resources; modern form, in the group: ephemeral_disk { size = %d }", e["SizeMB"])
+}
+
+// usualLogs is how much the logs may take of tasks whose authors say nothing of them, where those of one such task alone
+// do not fit on a disk of the size; else 0.
+func usualLogs(tasks []any, size int64) (sum int64) {
+	files, each := logsBlock.byHCL["max_files"].def, logsBlock.byHCL["max_file_size"].def
+	usual := files.(int64) * each.(int64)
+	if usual < size {
+		return 0
+	}
+	for _, item := range tasks {
+		logs := block1(item.(tree), "LogConfig")
+		off, _ := logs["Disabled"].(bool)
+		is := func(name string, def any) bool { return logs[name] == nil || logs[name] == def } // API clients write defaults too
+		if !off && is("MaxFiles", files) && is("MaxFileSizeMB", each) {
+			sum += usual
+		}
+	}
+	return sum
 }
 
 // hoist gives the group the ports that its tasks ask for each on its own, as they did before groups had networks. What

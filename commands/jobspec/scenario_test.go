@@ -1,6 +1,7 @@
 package jobspec
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -106,7 +107,9 @@ func generic(job *event.Job) any {
 		panic(err)
 	}
 	var v any
-	if err := json.Unmarshal(data, &v); err != nil {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber() // every digit of them
+	if err := d.Decode(&v); err != nil {
 		panic(err)
 	}
 	return v
@@ -142,7 +145,7 @@ func prune(v any) any {
 	case map[string]any:
 		kept := map[string]any{}
 		for k, item := range v {
-			if p := prune(item); p != nil && p != "" && p != false && p != 0.0 {
+			if p := prune(item); p != nil && p != "" && p != false && p != json.Number("0") {
 				kept[k] = p
 			}
 		}

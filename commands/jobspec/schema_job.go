@@ -1,6 +1,9 @@
 package jobspec
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Defaults that depend on the job's type.
 var (
@@ -106,7 +109,7 @@ var disconnectBlock = table("disconnect",
 )
 
 var networkBlock = table("network",
-	str("mode", "Mode").actFor("", "host", "bridge"),
+	str("mode", "Mode").act(), // no node makes others than the host's, which the validator says
 	str("device", "Device"),
 	str("cidr", "CIDR"),
 	str("ip", "IP"),
@@ -195,7 +198,12 @@ var groupBlock = table("group",
 	flag("prevent_reschedule_on_lost", "PreventRescheduleOnLost"),
 	one("vault", "$vault", vaultBlock),
 	many("secret", "$secrets", secretBlock),
-).labelled("Name").hint(
+).labelled("Name").then(func(d *decoder, t tree) {
+	// Only a file tells a limit of nothing from none: the API's JSON has 0 where there is no limit.
+	if limit, written := t["MaxRunDuration"].(time.Duration); written && limit <= 0 {
+		d.failBlock("Invalid max_run_duration", fmt.Sprintf("%s is no limit; leave the argument out where there is none.", limit))
+	}
+}).hint(
 	"driver", "it belongs in a task",
 	"config", "it belongs in a task",
 	"resources", "it belongs in a task",

@@ -4,7 +4,7 @@ import "time"
 
 var resourcesBlock = table("resources",
 	num("cpu", "CPU").act(),
-	num("cores", "Cores").actFor(int64(0)),
+	num("cores", "Cores").act(), // no node reserves any, which the validator says
 	num("memory", "MemoryMB").dflt(300).act(),
 	num("memory_max", "MemoryMaxMB").act(),
 	num("secrets", "SecretsMB").actFor(int64(0)),

@@ -190,14 +190,17 @@ func (v *validator) groups() {
 
 func (v *validator) group(g *event.TaskGroup, path string) {
 	batch := v.job.Type == event.JobTypeBatch
+	if v.job.Type == event.JobTypeSystem && g.Count > 1 {
+		v.fail(path+".count", "%d is more than 1: a system job has one allocation of a group on each node", g.Count)
+	}
 	if g.ShutdownDelay < 0 {
 		v.fail(path+".shutdown_delay", "%s is negative", g.ShutdownDelay)
 	}
 	if g.MaxRunDuration < 0 {
 		v.fail(path+".max_run_duration", "%s is negative", g.MaxRunDuration)
 	}
-	if g.MaxRunDuration > 0 && !batch {
-		v.fail(path+".max_run_duration", "only batch jobs may have it")
+	if g.MaxRunDuration > 0 && !batch && v.job.Type != event.JobTypeSysBatch {
+		v.fail(path+".max_run_duration", "only batch and sysbatch jobs may have it")
 	}
 	for _, old := range []struct {
 		name    string
@@ -252,14 +255,17 @@ func (v *validator) group(g *event.TaskGroup, path string) {
 	v.beyond(g, path)
 }
 
-// beyond warns of what is right and what no node offers: the group waits for one that does.
+// beyond warns of what is right and what no node offers: the group waits for one that does, or its tasks fail.
 func (v *validator) beyond(g *event.TaskGroup, path string) {
 	wait := func(at, what string) {
 		v.warn(at, "will not run here: no node of this version %s, so nothing of the group is placed", what)
 	}
 	if len(g.Networks) > 0 {
-		if mode := g.Networks[0].Mode; mode == "bridge" || strings.HasPrefix(mode, "cni/") {
+		switch mode := g.Networks[0].Mode; {
+		case mode == "bridge", strings.HasPrefix(mode, "cni/"):
 			wait(path+".network.mode", fmt.Sprintf("makes networks of the mode %q", mode))
+		case mode == "none":
+			v.warn(path+".network.mode", "will not run here: no node of this version makes networks of the mode %q, so allocations of the group fail", mode)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(g.Volumes)) {
@@ -274,6 +280,14 @@ func (v *validator) beyond(g *event.TaskGroup, path string) {
 	}
 	for _, t := range g.Tasks {
 		at := path + ".task." + t.Name
+		if t.Resources.Cores > 0 {
+			wait(at+".resources.cores", "reserves whole cores")
+		}
+		for i := range t.Artifacts {
+			if by := foreignGetter(t.Artifacts[i].GetterSource); by != "" {
+				v.warn(fmt.Sprintf("%s.artifact[%d].source", at, i), "will not run here: no node of this version fetches by %s, so the task fails; http, https and git are known", by)
+			}
+		}
 		if len(t.Resources.Devices) > 0 {
 			wait(at+".resources.device", "offers devices")
 		}

@@ -131,21 +131,45 @@ func (in *invocation) jobWarnings(local []string, server string) {
 // warnings that say the same about different fields the longer one stays: the
 // parser saw what the author wrote, the servers see it among the defaults.
 func mergeWarnings(local []string, server string) string {
-	lines := strings.Split(strings.TrimSpace(server), "\n")
+	list := listedWarnings(server)
 	for _, w := range local {
 		w = strings.TrimSpace(w)
 		about, _, named := strings.Cut(w, ": ")
-		same := slices.IndexFunc(lines, func(line string) bool {
-			return strings.Contains(line, w) || named && strings.HasPrefix(line, "* "+about+": ")
+		same := slices.IndexFunc(list, func(other string) bool {
+			return strings.Contains(other, w) || named && strings.HasPrefix(other, about+": ")
 		})
 		switch {
 		case same < 0:
-			lines = append(lines, "* "+w)
-		case len(lines[same]) < len("* "+w):
-			lines[same] = "* " + w
+			list = append(list, w)
+		case len(list[same]) < len(w):
+			list[same] = w
 		}
 	}
-	return strings.TrimSpace(strings.Join(lines, "\n"))
+	switch len(list) {
+	case 0:
+		return ""
+	case 1:
+		return "1 warning:\n\n* " + list[0]
+	}
+	return fmt.Sprintf("%d warnings:\n\n* %s", len(list), strings.Join(list, "\n* "))
+}
+
+var warningsHeader = regexp.MustCompile(`^[0-9]+ warning(s|\(s\))?:$`)
+
+// listedWarnings takes the servers' text apart: a line that says how many there
+// are, and the warnings, each of which may have several lines.
+func listedWarnings(text string) (list []string) {
+	for i, line := range strings.Split(strings.TrimSpace(text), "\n") {
+		first, begins := strings.CutPrefix(line, "* ")
+		switch {
+		case i == 0 && warningsHeader.MatchString(line):
+		case begins, len(list) == 0 && strings.TrimSpace(line) != "":
+			list = append(list, first)
+		case len(list) > 0:
+			list[len(list)-1] += "\n" + line
+		}
+	}
+	return list
 }
 
 func jobValidateSpec() spec {

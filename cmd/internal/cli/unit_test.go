@@ -305,11 +305,22 @@ func TestAWarningOfBothTheParserAndTheServersIsShownOnceInItsFullerForm(t *testi
 	for local, want := range map[string]string{
 		"nothing acts on it: job.spread, job.update": "1 warning:\n\n* nothing acts on it: job.spread, job.update",
 		"nothing acts on it: job.spread":             server,
-		"deprecated: job.spread":                     server + "\n* deprecated: job.spread",
-		"odd":                                        server + "\n* odd",
+		"deprecated: job.spread":                     "2 warnings:\n\n* nothing acts on it: job.spread\n* deprecated: job.spread",
+		"odd":                                        "2 warnings:\n\n* nothing acts on it: job.spread\n* odd",
+		"of two\n  lines":                            "2 warnings:\n\n* nothing acts on it: job.spread\n* of two\n  lines",
 	} {
 		if got := mergeWarnings([]string{local}, server); got != want {
 			t.Errorf("with %q:\n%s\nwant:\n%s", local, got, want)
 		}
+	}
+}
+
+func TestWarningsOfSeveralLinesAreCountedAndComparedWhole(t *testing.T) {
+	const server = "2 warnings:\n\n* old syntax; modern form:\n    port \"a\" {}\n* other"
+	if got := mergeWarnings([]string{"old syntax; modern form:\n    port \"a\" {}", "third"}, server); got != strings.Replace(server, "2", "3", 1)+"\n* third" {
+		t.Error(got)
+	}
+	if got := mergeWarnings(nil, ""); got != "" {
+		t.Errorf("of nothing: %q", got)
 	}
 }
