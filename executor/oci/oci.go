@@ -85,6 +85,10 @@ func (d *Driver) options(t *driver.Task) (*options, error) {
 		user: o.String("user"), workDir: o.String("work_dir"),
 	}
 	mounts, pidMode, ipcMode := o.Strings("mounts"), o.String("pid_mode"), o.String("ipc_mode")
+	var credentials image.Credentials
+	o.Blocks("auth", func(a *driver.Options) {
+		credentials = image.Credentials{Username: a.String("username"), Password: a.String("password")}
+	})
 	add, drop, env := o.Strings("cap_add"), o.Strings("cap_drop"), o.Strings("env")
 	if err := o.Err(); err != nil {
 		return nil, err
@@ -96,6 +100,10 @@ func (d *Driver) options(t *driver.Task) (*options, error) {
 	if got.image, err = image.ParseReference(name); err != nil {
 		return nil, err
 	}
+	if credentials.Username == "" && credentials.Password != "" {
+		return nil, errors.New(`option "auth.username" is required with a password`)
+	}
+	got.image.Credentials = credentials
 	if got.image.Path != "" && !filepath.IsAbs(got.image.Path) {
 		switch first, rest, _ := strings.Cut(path.Clean(got.image.Path), "/"); {
 		case !filepath.IsLocal(got.image.Path):

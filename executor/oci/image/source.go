@@ -28,7 +28,12 @@ type Reference struct {
 	Name   string // in a registry
 	Tag    string // on disk, which of several; "" if there is one
 	Digest string // "sha256:...": what the image must be; "" for any
+
+	Credentials Credentials // for a registry
 }
+
+// Credentials are whom a registry is to know the task as.
+type Credentials struct{ Username, Password string }
 
 // ParseReference reads "[oci:|oci-archive:]path[:tag][@digest]" or "[docker://]name[:tag][@digest]". Without a word before
 // it, a path is known by its beginning: "/", "./", "local/" or "alloc/".
@@ -152,13 +157,18 @@ func verify(want v1.Hash, read func() ([]byte, error)) error {
 	return nil
 }
 
-// openRemote finds an image in a registry. Credentials are those of the machine's docker configuration.
+// openRemote finds an image in a registry. Without credentials of the job, those of the machine's docker configuration
+// are used.
 func openRemote(ctx context.Context, r Reference) (v1.Image, error) {
 	ref, err := name.ParseReference(r.Name)
 	if err != nil {
 		return nil, err
 	}
-	found, err := remote.Image(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain),
+	auth := remote.WithAuthFromKeychain(authn.DefaultKeychain)
+	if c := r.Credentials; c.Username != "" {
+		auth = remote.WithAuth(&authn.Basic{Username: c.Username, Password: c.Password})
+	}
+	found, err := remote.Image(ref, remote.WithContext(ctx), auth,
 		remote.WithPlatform(v1.Platform{OS: "linux", Architecture: runtime.GOARCH}))
 	if err != nil {
 		return nil, fmt.Errorf("find image %s in its registry: %w", r.Name, err)

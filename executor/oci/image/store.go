@@ -33,11 +33,16 @@ import (
 //	new-*                  what is being unpacked
 type Store struct {
 	dir string
-	mu  sync.Mutex // one change at a time: two tasks of one image unpack it once
+
+	mu     sync.Mutex // of all below, and of what is removed
+	opened bool       // what was left half-done is gone
+	// adding are the layers that are being unpacked, by their place; each is closed at the end of that. Two tasks that want
+	// one layer fetch it once, two that want others do not wait for one another.
+	adding map[string]chan struct{}
 }
 
 // OpenStore uses dir, which is made when it is needed. What an agent left half-done there is removed then.
-func OpenStore(dir string) *Store { return &Store{dir: dir} }
+func OpenStore(dir string) *Store { return &Store{dir: dir, adding: map[string]chan struct{}{}} }
 
 // Image is an image that is ready to run.
 type Image struct {
@@ -73,8 +78,6 @@ func (s *Store) LayersDir() string { return filepath.Join(s.dir, "layers") }
 // Get makes an image ready for a start, whose state directory keeps it in use. tell is called before something that may
 // take long.
 func (s *Store) Get(ctx context.Context, r Reference, stateDir string, tell func(string)) (*Image, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if err := s.clean(); err != nil {
 		return nil, err
 	}
@@ -103,11 +106,11 @@ func (s *Store) Get(ctx context.Context, r Reference, stateDir string, tell func
 	if err != nil {
 		return nil, err
 	}
-	return s.unpack(found, stateDir, tell)
+	return s.unpack(ctx, found, stateDir, tell)
 }
 
 // unpack brings the layers of an image into the store.
-func (s *Store) unpack(found v1.Image, stateDir string, tell func(string)) (*Image, error) {
+func (s *Store) unpack(ctx context.Context, found v1.Image, stateDir string, tell func(string)) (*Image, error) {
 	manifest, err := found.Manifest()
 	if err != nil {
 		return nil, fmt.Errorf("read manifest of image: %w", err)
@@ -137,20 +140,49 @@ func (s *Store) unpack(found v1.Image, stateDir string, tell func(string)) (*Ima
 	told := false
 	for i, layer := range layers {
 		at := filepath.Join(s.LayersDir(), diffIDs[i].Hex[:nameBytes])
-		if _, err := os.Stat(at); err != nil {
+		ours, err := s.claim(ctx, at)
+		if ours {
 			if !told {
 				tell("Unpacking image")
 				told = true
 			}
-			if err := s.add(layer, diffIDs[i], at); err != nil {
-				return nil, errors.Join(err, s.release(stateDir))
-			}
+			err = s.add(layer, diffIDs[i], at)
+			s.mu.Lock()
+			close(s.adding[at])
+			delete(s.adding, at)
+			s.mu.Unlock()
 		}
-		if err := os.WriteFile(at+".used", nil, 0o600); err != nil {
-			return nil, fmt.Errorf("use layer: %w", err)
+		if err == nil {
+			err = os.WriteFile(at+".used", nil, 0o600)
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("layer %d of image: %w", i+1, err), s.release(stateDir))
 		}
 	}
 	return ready, nil
+}
+
+// claim returns true when the layer is not there and the caller is to add it, false when it is there. It waits while
+// somebody else adds it.
+func (s *Store) claim(ctx context.Context, at string) (bool, error) {
+	for {
+		s.mu.Lock()
+		other := s.adding[at]
+		if other == nil {
+			_, err := os.Stat(at)
+			if err != nil {
+				s.adding[at] = make(chan struct{})
+			}
+			s.mu.Unlock()
+			return err != nil, nil
+		}
+		s.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
+	}
 }
 
 // add unpacks a layer beside its place and puts it there when it is whole.
@@ -186,6 +218,8 @@ func (s *Store) useFile(stateDir string) string {
 }
 
 func (s *Store) use(stateDir string, layers []string) error {
+	s.mu.Lock() // collect must not have looked already
+	defer s.mu.Unlock()
 	text := stateDir + "\n" + strings.Join(layers, "\n") + "\n"
 	if err := os.WriteFile(s.useFile(stateDir), []byte(text), 0o600); err != nil {
 		return fmt.Errorf("use image: %w", err)
@@ -207,21 +241,26 @@ func (s *Store) Release(stateDir string) error {
 	return errors.Join(s.release(stateDir), s.collect(time.Now()))
 }
 
-// clean makes the store's directories and removes what was left half-done.
+// clean makes the store's directories and removes what nobody wants any more, at first what was left half-done.
 func (s *Store) clean() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, dir := range []string{s.dir, filepath.Join(s.dir, "uses"), s.LayersDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("open image store: %w", err)
 		}
 	}
-	left, err := filepath.Glob(filepath.Join(s.dir, "new-*"))
-	if err != nil {
-		return err
-	}
-	for _, path := range left {
-		if err := os.RemoveAll(path); err != nil {
-			return fmt.Errorf("clean image store: %w", err)
+	if !s.opened {
+		left, err := filepath.Glob(filepath.Join(s.dir, "new-*"))
+		if err != nil {
+			return err
 		}
+		for _, path := range left {
+			if err := os.RemoveAll(path); err != nil {
+				return fmt.Errorf("clean image store: %w", err)
+			}
+		}
+		s.opened = true
 	}
 	return s.collect(time.Now())
 }
