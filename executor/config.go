@@ -14,6 +14,7 @@ import (
 
 	"drover/eventlog/event"
 	"drover/executor/artifact"
+	"drover/executor/container"
 	"drover/executor/driver"
 	"drover/executor/qemu"
 )
@@ -82,6 +83,8 @@ type Config struct {
 	// ChrootEnv maps directories of the machine to where tasks of the drivers exec and java see them; nil is a list of the
 	// usual ones, each at its own path.
 	ChrootEnv map[string]string
+	// Exec, Java and OCI are what the operator says of the containers of these drivers.
+	Exec, Java, OCI container.Policy
 	// Qemu is what the qemu driver may do.
 	Qemu qemu.Config
 	// Drivers are further drivers.

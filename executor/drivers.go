@@ -36,10 +36,10 @@ func builtinDrivers(cfg *Config) ([]driver.Driver, error) {
 			return nil, err
 		}
 	}
-	isolated := chrootexec.Config{
-		Runtime:   container.Runtime{Shim: shimPath, Maker: makerPath},
-		ChrootEnv: cfg.ChrootEnv,
+	runtime := container.Runtime{Shim: shimPath, Maker: makerPath}
+	isolated := func(policy container.Policy) chrootexec.Config {
+		return chrootexec.Config{Runtime: runtime, ChrootEnv: cfg.ChrootEnv, Policy: policy}
 	}
-	return append(all, &chrootexec.Exec{Config: isolated}, &chrootexec.Java{Config: isolated}, &qemu.Driver{Config: cfg.Qemu, Shim: shimPath},
-		&oci.Driver{Runtime: isolated.Runtime, Images: image.OpenStore(filepath.Join(cfg.StateDir, "images"))}), nil
+	return append(all, &chrootexec.Exec{Config: isolated(cfg.Exec)}, &chrootexec.Java{Config: isolated(cfg.Java)}, &qemu.Driver{Config: cfg.Qemu, Shim: shimPath},
+		&oci.Driver{Runtime: runtime, Policy: cfg.OCI, Images: image.OpenStore(filepath.Join(cfg.StateDir, "images"))}), nil
 }

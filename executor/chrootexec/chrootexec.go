@@ -25,8 +25,7 @@ type Config struct {
 	Runtime container.Runtime
 	// ChrootEnv maps directories of the machine to paths of a task's root; nil is a list of the usual ones.
 	ChrootEnv map[string]string
-	// AllowCaps are the capabilities that a task may ask for; nil is the default ones.
-	AllowCaps []string
+	Policy    container.Policy
 }
 
 // Exec is the driver "exec".
@@ -89,15 +88,14 @@ func isolationOf(o *driver.Options) isolation {
 
 // start runs a command in the task's root.
 func (c *Config) start(t *driver.Task, iso isolation, command string, args []string) (driver.Running, error) {
-	for _, m := range []struct{ name, mode string }{{"pid_mode", iso.pidMode}, {"ipc_mode", iso.ipcMode}} {
-		if m.mode != "" && m.mode != "private" && m.mode != "host" {
-			return nil, driver.Invalid{Err: fmt.Errorf("%s must be %q or %q, got %q", m.name, "private", "host", m.mode)}
-		}
+	hostPID, hostIPC, err := c.Policy.Modes(iso.pidMode, iso.ipcMode)
+	if err != nil {
+		return nil, driver.Invalid{Err: err}
 	}
 	if iso.workDir != "" && !filepath.IsAbs(iso.workDir) {
 		return nil, driver.Invalid{Err: fmt.Errorf("work_dir must be an absolute path: %q", iso.workDir)}
 	}
-	caps, err := container.Capabilities(c.AllowCaps, iso.capAdd, iso.capDrop)
+	caps, err := container.Capabilities(c.Policy.AllowCaps, iso.capAdd, iso.capDrop)
 	if err != nil {
 		return nil, driver.Invalid{Err: err}
 	}
@@ -122,7 +120,7 @@ func (c *Config) start(t *driver.Task, iso isolation, command string, args []str
 	maps.Copy(env, t.Env) // a job may say that home is elsewhere
 	return running(c.Runtime.Start(t, &container.Container{
 		Root: t.TaskDir, Mounts: mounts, Masked: []string{"/private"}, Args: append([]string{path}, args...), Env: env,
-		Dir: iso.workDir, User: who.User, Caps: caps, HostPID: iso.pidMode == "host", HostIPC: iso.ipcMode == "host",
+		Dir: iso.workDir, User: who.User, Caps: caps, HostPID: hostPID, HostIPC: hostIPC,
 	}))
 }
 

@@ -118,6 +118,7 @@ func TestATaskSeesItsOwnRoot(t *testing.T) {
 		touch /etc/mine /usr/mine /alloc/logs/mine 2>/dev/null || echo machine and logs cannot
 		ls /private | wc -l
 		ls /root /home /var 2>/dev/null || echo nothing else is there
+		wc -c < /proc/keys; cat /proc/interrupts | wc -c; ls /sys/firmware | wc -l
 		cat /proc/sys/kernel/ostype; test -c /dev/null && echo devices
 		grep CapEff /proc/self/status`))
 	if err := os.WriteFile(filepath.Join(made.TaskDir, "private/hidden"), nil, 0o600); err != nil {
@@ -141,6 +142,9 @@ own directories can be written
 machine and logs cannot
 0
 nothing else is there
+0
+0
+0
 Linux
 devices
 CapEff:	00000000a80405fb
@@ -424,5 +428,28 @@ func TestExecIsWhoTheTaskIs(t *testing.T) {
 	}
 	if st, err := r.Inspect(ctx); err != nil || st.Ended {
 		t.Errorf("the task ended: %v", err)
+	}
+}
+
+func TestWhatTheOperatorSays(t *testing.T) {
+	c := config()
+	c.Policy = container.Policy{PIDMode: "host", AllowCaps: []string{"kill"}}
+	d := &Exec{c}
+	made := task(t, sh("test $$ -gt 1 && grep -q 'CapBnd:.0*20$' /proc/self/status"))
+	r, err := d.Start(t.Context(), made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exit, err := r.Wait(t.Context())
+	if err != nil || !exit.Successful() {
+		t.Errorf("%+v, %v", exit, err)
+	}
+	if err := r.Destroy(t.Context()); err != nil {
+		t.Error(err)
+	}
+	refused := sh("true")
+	refused["cap_add"] = []any{"chown"}
+	if _, err := d.Start(t.Context(), task(t, refused)); !errors.As(err, &driver.Invalid{}) {
+		t.Errorf("a capability that is not allowed: %v", err)
 	}
 }

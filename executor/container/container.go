@@ -153,7 +153,7 @@ func specOf(t *driver.Task, c *Container, groups Cgroups) *specs.Spec {
 	if !c.HostIPC {
 		namespaces = append(namespaces, specs.LinuxNamespace{Type: specs.IPCNamespace})
 	}
-	masked := append([]string{"/proc/kcore", "/sys/firmware"}, c.Masked...)
+	masked := append(slices.Clone(maskedPaths), c.Masked...)
 	return &specs.Spec{
 		Version: specs.Version,
 		Root:    &specs.Root{Path: c.Root},
@@ -164,10 +164,20 @@ func specOf(t *driver.Task, c *Container, groups Cgroups) *specs.Spec {
 		Mounts: append(usualMounts(c.HostIPC), c.Mounts...),
 		Linux: &specs.Linux{
 			Namespaces: namespaces, CgroupsPath: groups.path(t.ID), Resources: resources(t, groups.Version),
-			MaskedPaths: masked, ReadonlyPaths: []string{"/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus"},
+			MaskedPaths: masked, ReadonlyPaths: readonlyPaths,
 		},
 	}
 }
+
+// maskedPaths are what no task sees, as runc has it: the machine's memory, keys, secrets of its firmware and what tells
+// of other tasks by power or timing. readonlyPaths are what no task changes. What a machine does not have is passed over.
+var (
+	maskedPaths = []string{
+		"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
+		"/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+	}
+	readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+)
 
 // resources are the limits of a task. No device may be used but those that every container has.
 func resources(t *driver.Task, version int) *specs.LinuxResources {

@@ -92,3 +92,52 @@ func TestLimits(t *testing.T) {
 		}
 	}
 }
+
+func TestModes(t *testing.T) {
+	for _, c := range []struct {
+		policy   Policy
+		pid, ipc string
+		want     [2]bool
+		err      string
+	}{
+		{},
+		{pid: "host", want: [2]bool{true, false}},
+		{policy: Policy{PIDMode: "host", IPCMode: "host"}, ipc: "private", want: [2]bool{true, false}},
+		{ipc: "mine", err: `ipc_mode must be "private" or "host", got "mine"`},
+	} {
+		pid, ipc, err := c.policy.Modes(c.pid, c.ipc)
+		if [2]bool{pid, ipc} != c.want || (err == nil) != (c.err == "") || err != nil && err.Error() != c.err {
+			t.Errorf("%+v: %t, %t, %v", c, pid, ipc, err)
+		}
+	}
+}
+
+// The container that is asked for on a machine of version 2: its group, its limits, what it shares, and what it does not see.
+func TestSpecification(t *testing.T) {
+	made := &driver.Task{ID: "a/t/1", SharedDir: "/a/alloc", LogDir: "/a/alloc/logs", MemoryMB: 64, CPUMHz: 500}
+	c := &Container{Root: "/a/t", Masked: []string{"/private"}, Args: []string{"x"}, User: User{UID: 7, GID: 8, Groups: []uint32{9}}, Caps: []string{"CAP_KILL"}}
+	spec := specOf(made, c, Cgroups{Version: 2, mounts: []string{cgroupRoot}})
+	if spec.Linux.CgroupsPath != "/drover.slice/a.t.1.scope" || *spec.Linux.Resources.Memory.Limit != 64<<20 || *spec.Linux.Resources.CPU.Shares != 500 ||
+		spec.Linux.Resources.Memory.Swappiness != nil || spec.Linux.Resources.Devices[0].Allow {
+		t.Errorf("group %s, limits %+v", spec.Linux.CgroupsPath, spec.Linux.Resources)
+	}
+	for _, path := range []string{"/private", "/proc/kcore", "/proc/keys", "/sys/firmware"} {
+		if !slices.Contains(spec.Linux.MaskedPaths, path) {
+			t.Errorf("%s is seen", path)
+		}
+	}
+	if !slices.Contains(spec.Linux.ReadonlyPaths, "/proc/sys") || slices.Contains(maskedPaths, "/private") {
+		t.Errorf("read-only %q, masked for all %q", spec.Linux.ReadonlyPaths, maskedPaths)
+	}
+	caps := spec.Process.Capabilities
+	if !slices.Equal(caps.Bounding, c.Caps) || !slices.Equal(caps.Ambient, c.Caps) || spec.Process.User.AdditionalGids[0] != 9 {
+		t.Errorf("capabilities %+v, user %+v", caps, spec.Process.User)
+	}
+	if n := len(spec.Linux.Namespaces); n != 3 {
+		t.Errorf("%d namespaces", n)
+	}
+	c.HostPID, c.HostIPC = true, true
+	if n := len(specOf(made, c, Cgroups{Version: 2}).Linux.Namespaces); n != 1 {
+		t.Errorf("%d namespaces of a container that shares the machine's", n)
+	}
+}

@@ -31,8 +31,7 @@ import (
 type Driver struct {
 	Runtime container.Runtime
 	Images  *image.Store
-	// AllowCaps are the capabilities that a task may ask for; nil is the default ones.
-	AllowCaps []string
+	Policy  container.Policy
 }
 
 // Name implements driver.Driver.
@@ -135,16 +134,13 @@ func (d *Driver) options(t *driver.Task) (*options, error) {
 		}
 		got.mounts = append(got.mounts, mount{parts[0], filepath.Clean(parts[1]), parts[2] == "ro"})
 	}
-	for _, m := range []struct{ name, mode string }{{"pid_mode", pidMode}, {"ipc_mode", ipcMode}} {
-		if m.mode != "" && m.mode != "private" && m.mode != "host" {
-			return nil, fmt.Errorf("%s must be %q or %q, got %q", m.name, "private", "host", m.mode)
-		}
+	if got.hostPID, got.hostIPC, err = d.Policy.Modes(pidMode, ipcMode); err != nil {
+		return nil, err
 	}
-	got.hostPID, got.hostIPC = pidMode == "host", ipcMode == "host"
 	if got.workDir != "" && !filepath.IsAbs(got.workDir) {
 		return nil, fmt.Errorf("work_dir must be an absolute path: %q", got.workDir)
 	}
-	got.caps, err = container.Capabilities(d.AllowCaps, add, drop)
+	got.caps, err = container.Capabilities(d.Policy.AllowCaps, add, drop)
 	return got, err
 }
 

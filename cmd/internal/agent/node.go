@@ -9,6 +9,7 @@ import (
 	"drover/eventlog/event"
 	"drover/executor"
 	"drover/executor/artifact"
+	"drover/executor/container"
 	"drover/executor/docker"
 	"drover/executor/driver"
 	"drover/executor/qemu"
@@ -54,8 +55,9 @@ func openNode(cfg agentconfig.Config, version string, logger *slog.Logger, serve
 			InodePercentMax: c.Collection.InodePercent, AllocationsMax: c.Collection.AllocationsMax,
 		},
 		Artifacts: artifact.Limits(c.Artifacts),
-		Qemu:      qemu.Config{ImagePaths: cfg.Qemu.ImagePaths, ArgsAllowed: cfg.Qemu.ArgsAllowed, EmulatorsAllowed: cfg.Qemu.EmulatorsAllowed},
-		Drivers:   []driver.Driver{containers},
-		Logger:    named(logger, "client"),
+		Exec:      container.Policy(cfg.Exec), Java: container.Policy(cfg.Java), OCI: container.Policy(cfg.OCI),
+		Qemu:    qemu.Config{ImagePaths: cfg.Qemu.ImagePaths, ArgsAllowed: cfg.Qemu.ArgsAllowed, EmulatorsAllowed: cfg.Qemu.EmulatorsAllowed},
+		Drivers: []driver.Driver{containers},
+		Logger:  named(logger, "client"),
 	})
 }

@@ -408,7 +408,9 @@ func plugin(t tree, name string, schema []entry) (tree, error) {
 }
 
 // drivers are the task drivers whose settings this version knows.
-var drivers = map[string][]entry{"docker": dockerSchema, "qemu": qemuSchema, "raw_exec": rawExecSchema}
+var drivers = map[string][]entry{
+	"docker": dockerSchema, "exec": chrootSchema, "java": chrootSchema, "oci": containersSchema, "qemu": qemuSchema, "raw_exec": rawExecSchema,
+}
 
 // driver takes over the settings of the task drivers. The old options still
 // switch things on.
@@ -433,6 +435,18 @@ func (b *builder) driver(cfg *Config) error {
 		return false
 	}
 	cfg.RawExecEnabled = settings["raw_exec"].on("enabled") || option("driver.raw_exec.enable")
+	for _, d := range []struct {
+		name string
+		c    *Containers
+	}{{"exec", &cfg.Exec}, {"java", &cfg.Java}, {"oci", &cfg.OCI}} {
+		s := settings[d.name]
+		for _, key := range []string{"default_pid_mode", "default_ipc_mode"} {
+			if mode := s.text(key); mode != "" && mode != "private" && mode != "host" {
+				return fmt.Errorf(`plugin[%q].config.%s must be "private" or "host", got %q`, d.name, key, mode)
+			}
+		}
+		*d.c = Containers{PIDMode: s.text("default_pid_mode"), IPCMode: s.text("default_ipc_mode"), AllowCaps: s.list("allow_caps")}
+	}
 	q := settings["qemu"]
 	cfg.Qemu = Qemu{ImagePaths: q.list("image_paths"), ArgsAllowed: q.list("args_allowlist"), EmulatorsAllowed: q.list("emulators_allowlist")}
 	d := settings["docker"]

@@ -39,6 +39,8 @@ type Config struct {
 	RawExecEnabled bool // offer the raw_exec task driver
 	Docker         Docker
 	Qemu           Qemu
+	// Exec, Java and OCI are what is said of the containers of these task drivers.
+	Exec, Java, OCI Containers
 
 	// Version is that of this program. Load leaves it empty; the agent command
 	// fills it in.
@@ -71,6 +73,12 @@ type Docker struct {
 	DanglingDryRun       bool          // they are only told of
 	DanglingPeriod       time.Duration // 0 is the driver's own
 	DanglingGrace        time.Duration // 0 is the driver's own
+}
+
+// Containers is what is said of the containers of one task driver.
+type Containers struct {
+	PIDMode, IPCMode string   // of a task that names none: private or host; "" is private
+	AllowCaps        []string // nil is the usual list
 }
 
 // Qemu is what the qemu task driver may do. It is offered where the emulator is.

@@ -200,6 +200,12 @@ var dockerSchema = join(
 // qemuSchema is the config of the qemu driver.
 var qemuSchema = acting(list, "image_paths", "args_allowlist", "emulators_allowlist")
 
+// containersSchema is the config of the drivers exec, java and oci.
+var containersSchema = join(acting(text, "default_pid_mode", "default_ipc_mode"), acting(list, "allow_caps"))
+
+// chrootSchema is that of exec and java.
+var chrootSchema = join(containersSchema, known(boolean, "no_pivot_root"), known(text, "denied_host_uids", "denied_host_gids"))
+
 // rawExecSchema is the config of the raw_exec driver.
 var rawExecSchema = join(acting(boolean, "enabled"), known(boolean, "no_cgroups"), known(list, "denied_host_uids", "denied_host_gids", "denied_envvars"))
 
