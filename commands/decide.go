@@ -68,6 +68,15 @@ func (d *decision) createEvaluation(eval event.Evaluation) *Rejection {
 	return nil
 }
 
+// evaluate is createEvaluation for a job that was changed. One that runs nothing
+// itself has nothing to evaluate.
+func (d *decision) evaluate(job *event.Job, eval event.Evaluation) *Rejection {
+	if job.Template() {
+		return nil
+	}
+	return d.createEvaluation(eval)
+}
+
 func (c StoreBlob) decide(d *decision) *Rejection {
 	if c.Of == 0 || c.Of > blobChunksMax || c.Chunk >= c.Of || len(c.Data) > chunkBytesMax {
 		return reject(ReasonInvalid, "blob %v: chunk %d of %d with %d bytes", c.Hash, c.Chunk, c.Of, len(c.Data))
@@ -176,7 +185,7 @@ func (c SubmitJob) decide(d *decision) *Rejection {
 	if c.EvalPriority > 0 {
 		priority = c.EvalPriority
 	}
-	return d.createEvaluation(event.Evaluation{
+	return d.evaluate(job, event.Evaluation{
 		ID: evalID, Namespace: key.Namespace, JobID: key.ID, Type: job.Type, Priority: priority,
 		TriggeredBy: event.TriggerJobRegister, JobModifyIndex: modifyIndex,
 	})
@@ -191,6 +200,14 @@ func checkVersion(s *projections.State, old *projections.Job, job *event.Job) *R
 	}
 	if old != nil && old.Spec.Job.Type != job.Type {
 		return reject(ReasonInvalid, "cannot update job from type %q to %q", old.Spec.Job.Type, job.Type)
+	}
+	if old != nil {
+		switch was := old.Spec.Job; {
+		case (was.Periodic != nil) != (job.Periodic != nil):
+			return reject(ReasonInvalid, "cannot update a periodic job to be one that is not, or the other way round: job %v; purge it first", key)
+		case (was.ParameterizedJob != nil) != (job.ParameterizedJob != nil):
+			return reject(ReasonInvalid, "cannot update a parameterized job to be one that is not, or the other way round: job %v; purge it first", key)
+		}
 	}
 	total := 0
 	for _, g := range job.TaskGroups {
@@ -236,7 +253,7 @@ func (c StopJob) decide(d *decision) *Rejection {
 	if c.EvalPriority > 0 {
 		priority = c.EvalPriority
 	}
-	return d.createEvaluation(event.Evaluation{
+	return d.evaluate(old.Spec.Job, event.Evaluation{
 		ID: evalID, Namespace: c.Key.Namespace, JobID: c.Key.ID, Type: event.JobTypeService, Priority: priority,
 		TriggeredBy: event.TriggerJobDeregister, JobModifyIndex: modifyIndex,
 	})
@@ -246,6 +263,12 @@ func (c EvaluateJob) decide(d *decision) *Rejection {
 	job := d.state.Job(c.Key)
 	if job == nil {
 		return reject(ReasonNotFound, "job not found")
+	}
+	switch spec := job.Spec.Job; {
+	case spec.Periodic != nil:
+		return reject(ReasonInvalid, "can't evaluate periodic job")
+	case spec.Template():
+		return reject(ReasonInvalid, "can't evaluate parameterized job")
 	}
 	if r := admit(d.state, job.Spec.Job); r != nil && !job.Stopped {
 		return r

@@ -48,7 +48,7 @@ func (c RevertJob) decide(d *decision) *Rejection {
 		modifyIndex = d.emit(submitted, evalID)
 	}
 	spec := target.Spec.Job
-	return d.createEvaluation(event.Evaluation{
+	return d.evaluate(spec, event.Evaluation{
 		ID: evalID, Namespace: c.Key.Namespace, JobID: c.Key.ID, Type: spec.Type, Priority: spec.Priority,
 		TriggeredBy: event.TriggerJobRegister, JobModifyIndex: modifyIndex,
 	})

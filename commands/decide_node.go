@@ -268,7 +268,7 @@ func (c SetEligibility) decide(d *decision) *Rejection {
 func (d *decision) evaluateSystemJobs(node *event.Node) *Rejection {
 	for job := range d.state.SystemJobs() {
 		spec := job.Spec.Job
-		if !spec.Covers(node) || d.willBeDecided(job.Key, false) {
+		if spec.Template() || !spec.Covers(node) || d.willBeDecided(job.Key, false) {
 			continue
 		}
 		if r := d.createEvaluation(event.Evaluation{

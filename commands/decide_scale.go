@@ -92,7 +92,7 @@ func (c ScaleJob) decide(d *decision) *Rejection {
 	}
 	scaled.EvalID = evalID
 	d.emit(scaled, evalID)
-	return d.createEvaluation(event.Evaluation{
+	return d.evaluate(&job, event.Evaluation{
 		ID: evalID, Namespace: c.Key.Namespace, JobID: c.Key.ID, Type: job.Type, Priority: job.Priority,
 		TriggeredBy: event.TriggerJobScaling, JobModifyIndex: modifyIndex,
 	})

@@ -21,7 +21,7 @@ import (
 func (s *State) IsOver(j *Job) (allocations int, over bool) {
 	spec := j.Spec.Job
 	batch := spec.Type == event.JobTypeBatch || spec.Type == event.JobTypeSysBatch
-	template := spec.Periodic != nil || spec.ParameterizedJob != nil
+	template := spec.Template()
 	if j.Status() != "dead" || !j.Stopped && (!batch || template) {
 		return 0, false
 	}

@@ -124,8 +124,8 @@ func (j *Job) Status() string {
 	switch {
 	case j.LiveAllocs > 0:
 		return "running"
-	case !j.Stopped && j.Spec != nil && j.Spec.Job.Type == event.JobTypeSystem:
-		return "running" // also while there is no node for it
+	case !j.Stopped && j.Spec != nil && (j.Spec.Job.Type == event.JobTypeSystem || j.Spec.Job.Template()):
+		return "running" // also while there is no node for it, or nothing that was launched
 	case j.OpenEvals > 0:
 		return "pending"
 	case j.Stopped || j.Evaluated:

@@ -55,7 +55,7 @@ func (d *Scheduler) Schedule(s *projections.State, eval *event.Evaluation) *even
 		Outcome: event.EvalComplete,
 	}
 	job := s.Job(key)
-	if job == nil || job.Stopped {
+	if job == nil || job.Stopped || job.Spec.Job.Template() {
 		if job != nil {
 			plan.JobVersion = job.Version
 		}

@@ -113,12 +113,7 @@ func (v *validator) validateJob() {
 	default:
 		v.fail("job.type", "invalid job type %q: service, batch, system and sysbatch are known", job.Type)
 	}
-	if job.Periodic != nil {
-		v.fail("job.periodic", "periodic jobs are not supported yet by this server")
-	}
-	if job.ParameterizedJob != nil {
-		v.fail("job.parameterized", "parameterized jobs are not supported yet by this server")
-	}
+	v.launches(job)
 	if job.Multiregion != nil {
 		v.fail("job.multiregion", "multiregion jobs are not supported")
 	}

@@ -64,6 +64,12 @@ type Job struct {
 	VersionTag        *JobVersionTag `cbor:"-"`
 }
 
+// Template reports whether the job runs nothing itself: others are to be launched from it, by the clock or when somebody
+// dispatches them.
+func (j *Job) Template() bool {
+	return j.Periodic != nil || j.ParameterizedJob != nil && !j.Dispatched
+}
+
 // LookupGroup returns the task group of that name, or nil.
 func (j *Job) LookupGroup(name string) *TaskGroup {
 	for _, g := range j.TaskGroups {
