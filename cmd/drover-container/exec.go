@@ -92,29 +92,33 @@ func begin(dir string, wanted *bundle.Program) (*program, error) {
 			p.process.Env = append(p.process.Env, "TERM="+terminalType)
 		}
 	}
-	// One hierarchy of version 1 is enough to find and kill all of it; "" is that of version 2. Limits are those of the
-	// task's own groups.
-	for _, controller := range []string{"freezer", ""} {
-		group := state.CgroupPaths[controller]
-		if group == "" {
-			continue
-		}
-		own, err := os.MkdirTemp(group, bundle.ExecGroup)
-		if err != nil {
-			return nil, fmt.Errorf("make control group: %w", err)
-		}
-		p.groups = []string{own}
-		p.process.SubCgroupPaths = map[string]string{controller: filepath.Base(own)}
-		break
+	controller, group, err := ownGroup(state.CgroupPaths)
+	if err != nil {
+		return nil, err
 	}
-	if p.groups == nil {
-		return nil, errors.New("make control group: the container has none")
-	}
+	p.groups = []string{group}
+	p.process.SubCgroupPaths = map[string]string{controller: filepath.Base(group)}
 	if err := container.Run(p.process); err != nil {
 		cgroup.Remove(p.groups)
 		return nil, err
 	}
 	return p, nil
+}
+
+// ownGroup makes a control group below one of a container's, which are told by controller. One hierarchy of version 1 is
+// enough to find and kill all that a program starts; "" is that of version 2, and may be there beside version 1. Limits
+// are those of the container's own groups.
+func ownGroup(groups map[string]string) (controller, dir string, err error) {
+	for _, controller := range []string{"freezer", ""} {
+		if group := groups[controller]; group != "" {
+			dir, err := os.MkdirTemp(group, bundle.ExecGroup)
+			if err != nil {
+				return "", "", fmt.Errorf("make control group: %w", err)
+			}
+			return controller, dir, nil
+		}
+	}
+	return "", "", errors.New("make control group: the container has none")
 }
 
 // terminalType is the kind of terminal that a program is told of when its task's environment names none.

@@ -116,6 +116,7 @@ func TestATaskSeesItsOwnRoot(t *testing.T) {
 		ls -d /alloc/logs /local /secrets /tmp 2>&1
 		touch /local/mine /secrets/mine /alloc/shared && echo own directories can be written
 		touch /etc/mine /usr/mine /alloc/logs/mine 2>/dev/null || echo machine and logs cannot
+		printf '#!/bin/sh\necho it ran' > /secrets/x; chmod +x /secrets/x; /secrets/x 2>/dev/null || echo secrets are no programs
 		ls /private | wc -l
 		ls /root /home /var 2>/dev/null || echo nothing else is there
 		wc -c < /proc/keys; cat /proc/interrupts | wc -c; ls /sys/firmware | wc -l
@@ -140,6 +141,7 @@ home /nonexistent
 /tmp
 own directories can be written
 machine and logs cannot
+secrets are no programs
 0
 nothing else is there
 0

@@ -242,7 +242,10 @@ func mountsRecursively() bool {
 
 // TaskMounts are the directories of a task where a task with a root of its own finds them.
 func TaskMounts(t *driver.Task) []specs.Mount {
+	secrets := Bind(t.SecretsDir, driver.SecretsMount, false)
+	secrets.Options = append(secrets.Options, "nosuid", "nodev", "noexec") // nothing there is a program
 	return []specs.Mount{
+		secrets,
 		Bind(t.SharedDir, driver.SharedMount, false),
 		Bind(t.LogDir, driver.SharedMount+"/"+filepath.Base(t.LogDir), true),
 	}

@@ -235,8 +235,7 @@ func (d *Driver) container(t *driver.Task, o *options, ready *image.Image) (*con
 
 // mountsOf are the task's directories, what tells it the names of other machines, and what its job wants.
 func mountsOf(t *driver.Task, wanted []mount) ([]specs.Mount, error) {
-	mounts := append(container.TaskMounts(t),
-		container.Bind(t.LocalDir, driver.LocalMount, false), container.Bind(t.SecretsDir, driver.SecretsMount, false))
+	mounts := append(container.TaskMounts(t), container.Bind(t.LocalDir, driver.LocalMount, false))
 	for _, file := range []string{"/etc/resolv.conf", "/etc/hosts"} {
 		if source, err := filepath.EvalSymlinks(file); err == nil {
 			mounts = append(mounts, container.Bind(source, file, true))
