@@ -207,7 +207,8 @@ var containersSchema = join(acting(text, "default_pid_mode", "default_ipc_mode")
 var chrootSchema = join(containersSchema, known(boolean, "no_pivot_root"), known(text, "denied_host_uids", "denied_host_gids"))
 
 // rawExecSchema is the config of the raw_exec driver.
-var rawExecSchema = join(acting(boolean, "enabled"), known(boolean, "no_cgroups"), known(list, "denied_host_uids", "denied_host_gids", "denied_envvars"))
+var rawExecSchema = join(acting(boolean, "enabled"), known(boolean, "no_cgroups"), known(text, "denied_host_uids", "denied_host_gids"),
+	known(list, "denied_envvars"))
 
 func lookup(keys []entry, name string) (entry, bool) {
 	for _, e := range keys {
