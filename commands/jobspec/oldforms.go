@@ -257,7 +257,7 @@ func (m *moderniser) renamePort(task tree, label, name string) {
 		env = map[string]any{}
 		task["Env"] = env
 	}
-	for _, kind := range []string{"PORT", "IP", "ADDR", "HOST_PORT", "HOST_IP", "HOST_ADDR"} {
+	for _, kind := range []string{"PORT", "ALLOC_PORT", "IP", "ADDR", "HOST_PORT", "HOST_IP", "HOST_ADDR"} {
 		old := "NOMAD_" + kind + "_" + envName(label)
 		if _, own := env[old]; own {
 			return // done before

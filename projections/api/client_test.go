@@ -1,6 +1,7 @@
 package api
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -265,5 +266,42 @@ func TestOfficialClientReadsTheRest(t *testing.T) {
 	}
 	if health := c.get("/v1/agent/health?type=client"); health.Code != 200 {
 		t.Errorf("client's health: %d %s", health.Code, health.Body)
+	}
+}
+
+// Scripts of 2015 to 2018 look for a task's ports under the names that the task gave them.
+func TestATaskHasItsOwnPortsUnderItsOwnLabels(t *testing.T) {
+	port := func(label string, value int) event.Port { return event.Port{Label: label, Value: value} }
+	asks := func(labels ...string) event.Resources {
+		n := event.NetworkResource{MBits: 10}
+		for _, l := range labels {
+			n.DynamicPorts = append(n.DynamicPorts, port(l, 0))
+		}
+		return event.Resources{Networks: []event.NetworkResource{n}}
+	}
+	group := &event.TaskGroup{Tasks: []*event.Task{
+		{Name: "a", Resources: asks("http", "admin")}, {Name: "b", Resources: asks("http")}, {Name: "plain"},
+	}}
+	given := []event.NetworkResource{{IP: "10.0.0.1", ReservedPorts: []event.Port{port("own", 80)}, DynamicPorts: []event.Port{
+		port("http", 20001), port("admin", 20002), port("b_http", 20003),
+	}}}
+	for task, want := range map[string]event.NetworkResource{
+		"a":     {IP: "10.0.0.1", MBits: 10, DynamicPorts: []event.Port{port("http", 20001), port("admin", 20002)}},
+		"b":     {IP: "10.0.0.1", MBits: 10, DynamicPorts: []event.Port{port("http", 20003)}},
+		"plain": {IP: "10.0.0.1", ReservedPorts: []event.Port{port("own", 80)}},
+	} {
+		if got := networksOf(group, task, given); !reflect.DeepEqual(got, []event.NetworkResource{want}) {
+			t.Errorf("%s: %+v", task, got)
+		}
+	}
+	given[0].ReservedPorts = nil
+	if got := networksOf(group, "plain", given); len(got) != 0 {
+		t.Errorf("a task without ports: %+v", got)
+	}
+	for _, task := range group.Tasks {
+		task.Resources.Networks = nil
+	}
+	if got := networksOf(group, "a", given); !reflect.DeepEqual(got, given) {
+		t.Errorf("where ports are the group's, they are every task's: %+v", got)
 	}
 }

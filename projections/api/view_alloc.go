@@ -197,7 +197,7 @@ func NewAllocation(s *projections.State, a *projections.Allocation, job bool) *A
 		shown.Job = jobOf(s, a)
 	}
 	shown.AllocatedResources = allocated(s, a)
-	shown.addOldResources()
+	shown.addOldResources(a.Spec.Job.LookupGroup(a.Group))
 	return shown
 }
 
@@ -394,7 +394,7 @@ func hostDevice(node *projections.Node) string {
 
 // addOldResources says again what AllocatedResources says, in the shape that
 // scripts older than it read.
-func (a *Allocation) addOldResources() {
+func (a *Allocation) addOldResources(group *event.TaskGroup) {
 	shared := &a.AllocatedResources.Shared
 	a.SharedResources = &event.Resources{DiskMB: int(shared.DiskMB), Networks: shared.Networks}
 	a.Resources = &event.Resources{DiskMB: int(shared.DiskMB), Networks: shared.Networks}
@@ -402,11 +402,80 @@ func (a *Allocation) addOldResources() {
 	for name, t := range a.AllocatedResources.Tasks {
 		task := &event.Resources{
 			CPU: int(t.Cpu.CpuShares), MemoryMB: int(t.Memory.MemoryMB), MemoryMaxMB: int(t.Memory.MemoryMaxMB),
-			Networks: shared.Networks,
+			Networks: networksOf(group, name, shared.Networks),
 		}
 		a.TaskResources[name] = task
 		a.Resources.CPU += task.CPU
 		a.Resources.MemoryMB += task.MemoryMB
 		a.Resources.MemoryMaxMB += task.MemoryMaxMB
 	}
+}
+
+// networksOf is a task's part of what its group was given. Job files whose tasks had
+// ports of their own name them by labels of the task; the rest is everybody's.
+func networksOf(group *event.TaskGroup, name string, given []event.NetworkResource) []event.NetworkResource {
+	if len(given) == 0 {
+		return given
+	}
+	held := portsByLabel(given[0].ReservedPorts, given[0].DynamicPorts)
+	var own []event.NetworkResource
+	owned := false
+	for _, t := range group.Tasks {
+		for i := range t.Resources.Networks {
+			asked := &t.Resources.Networks[i]
+			network := given[0]
+			network.MBits = asked.MBits
+			network.ReservedPorts = takePorts(held, t.Name, asked.ReservedPorts)
+			network.DynamicPorts = takePorts(held, t.Name, asked.DynamicPorts)
+			if owned = true; t.Name == name {
+				own = append(own, network)
+			}
+		}
+	}
+	if !owned {
+		return given
+	}
+	if own != nil || len(held) == 0 {
+		return own
+	}
+	rest := given[0]
+	unclaimed := func(ports []event.Port) (list []event.Port) {
+		for _, p := range ports {
+			if _, free := held[p.Label]; free {
+				list = append(list, p)
+			}
+		}
+		return list
+	}
+	rest.ReservedPorts, rest.DynamicPorts = unclaimed(rest.ReservedPorts), unclaimed(rest.DynamicPorts)
+	return []event.NetworkResource{rest}
+}
+
+func portsByLabel(lists ...[]event.Port) map[string]event.Port {
+	held := map[string]event.Port{}
+	for _, list := range lists {
+		for _, p := range list {
+			held[p.Label] = p
+		}
+	}
+	return held
+}
+
+// takePorts takes a task's ports out of those that are held. The group calls a port
+// by the task's name too where another task has one of that label.
+func takePorts(held map[string]event.Port, task string, asked []event.Port) (ports []event.Port) {
+	for _, p := range asked {
+		label := task + "_" + p.Label
+		given, there := held[label]
+		if !there {
+			label = p.Label
+			if given, there = held[label]; !there {
+				continue
+			}
+		}
+		delete(held, label)
+		given.Label = p.Label
+		ports = append(ports, given)
+	}
+	return ports
 }
