@@ -50,6 +50,12 @@ const (
 	// job around them takes up to 16.
 	opaqueNestingMax = 12
 
+	// actionNameMax bounds a name that is typed on a command line.
+	actionNameMax = 128
+
+	// hostnameBytesMax is the longest name of DNS.
+	hostnameBytesMax = 253
+
 	// uiDescriptionMax bounds a text that lists show in full.
 	uiDescriptionMax = 1000
 )

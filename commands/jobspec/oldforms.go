@@ -23,7 +23,7 @@ func modernize(job tree) []string {
 		m.update(job, g)
 		m.deadlines(job, g)
 		m.constraints(g)
-		m.disconnect(g)
+		m.disconnect(job, g)
 		tasks, _ := g["Tasks"].([]any)
 		m.disk(g, tasks)
 		m.hoist(g, tasks)
@@ -124,7 +124,7 @@ func isBareTarget(s string) bool {
 }
 
 // disconnect fills the disconnect block from the arguments it replaced, where there is none.
-func (m *moderniser) disconnect(g tree) {
+func (m *moderniser) disconnect(job, g tree) {
 	if g["Disconnect"] != nil {
 		return
 	}
@@ -133,7 +133,8 @@ func (m *moderniser) disconnect(g tree) {
 		d["LostAfter"] = v
 		form = append(form, fmt.Sprintf("lost_after = %q", fmt.Sprint(v)))
 	}
-	if v, ok := g["StopAfterClientDisconnect"]; ok && d["LostAfter"] == nil {
+	onEachNode := text(job, "Type") == "system" || text(job, "Type") == "sysbatch" // these it never had an effect on
+	if v, ok := g["StopAfterClientDisconnect"]; ok && d["LostAfter"] == nil && !onEachNode {
 		d["StopOnClientAfter"] = v
 		form = append(form, fmt.Sprintf("stop_on_client_after = %q", fmt.Sprint(v)))
 	}

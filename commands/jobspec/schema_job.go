@@ -153,7 +153,7 @@ var volumeBlock = table("volume",
 
 var scalingBlock = table("scaling",
 	num("min", "Min").act(),
-	num("max", "Max").act(),
+	num("max", "Max").need().act(),
 	flag("enabled", "Enabled").dflt(true).act(),
 	str("type", "Type").dflt("horizontal").act(),
 	opaque("policy", "Policy").act(), // autoscalers read it

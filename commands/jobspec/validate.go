@@ -132,12 +132,7 @@ func (v *validator) validateJob() {
 	if slices.Contains(job.Datacenters, "") {
 		v.fail("job.datacenters", "an entry is empty")
 	}
-	if job.Type == event.JobTypeBatch && job.Update != nil {
-		v.fail("job.update", "a batch job has no update block")
-	}
-	if job.Type == event.JobTypeBatch && job.Migrate != nil {
-		v.fail("job.migrate", "a batch job has no migrate block")
-	}
+	v.blocksOfType()
 	if job.Update != nil && job.Type == event.JobTypeService {
 		v.update("job.update", job.Update)
 	}
@@ -184,8 +179,8 @@ func (v *validator) groups() {
 }
 
 func (v *validator) group(g *event.TaskGroup, path string) {
-	batch := v.job.Type == event.JobTypeBatch
-	if v.job.Type == event.JobTypeSystem && g.Count > 1 {
+	kind := v.job.Type
+	if kind == event.JobTypeSystem && g.Count > 1 {
 		v.fail(path+".count", "%d is more than 1: a system job has one allocation of a group on each node", g.Count)
 	}
 	if g.ShutdownDelay < 0 {
@@ -194,7 +189,7 @@ func (v *validator) group(g *event.TaskGroup, path string) {
 	if g.MaxRunDuration < 0 {
 		v.fail(path+".max_run_duration", "%s is negative", g.MaxRunDuration)
 	}
-	if g.MaxRunDuration > 0 && !batch && v.job.Type != event.JobTypeSysBatch {
+	if g.MaxRunDuration > 0 && kind != event.JobTypeBatch && kind != event.JobTypeSysBatch {
 		v.fail(path+".max_run_duration", "only batch and sysbatch jobs may have it")
 	}
 	for _, old := range []struct {
@@ -213,20 +208,16 @@ func (v *validator) group(g *event.TaskGroup, path string) {
 	v.affinities(path, g.Affinities)
 	v.spreads(path, g.Spreads)
 	v.restart(path+".restart", g.RestartPolicy)
-	v.reschedule(path+".reschedule", g.ReschedulePolicy)
-	switch {
-	case g.Update != nil && batch:
-		v.fail(path+".update", "a batch job has no update block")
-	case g.Update != nil:
-		v.update(path+".update", g.Update)
-		if g.Update.MaxParallel > g.Count && g.Count > 0 && g.Update.MaxParallel > 1 {
-			v.warn(path+".update.max_parallel", "%d is more than the count %d", g.Update.MaxParallel, g.Count)
+	if !event.EveryNode(kind) {
+		v.reschedule(path+".reschedule", g.ReschedulePolicy)
+	}
+	if u := g.Update; u != nil && (kind == event.JobTypeService || kind == event.JobTypeSystem) {
+		v.update(path+".update", u)
+		if u.MaxParallel > g.Count && g.Count > 0 && u.MaxParallel > 1 && kind == event.JobTypeService {
+			v.warn(path+".update.max_parallel", "%d is more than the count %d", u.MaxParallel, g.Count)
 		}
 	}
-	switch {
-	case g.Migrate != nil && batch:
-		v.fail(path+".migrate", "a batch job has no migrate block")
-	case g.Migrate != nil:
+	if g.Migrate != nil && kind == event.JobTypeService {
 		v.migrate(path+".migrate", g.Migrate)
 	}
 	if d := g.Disconnect; d != nil {
@@ -245,6 +236,9 @@ func (v *validator) group(g *event.TaskGroup, path string) {
 		v.warn(path+".network", "only the first of %d is used", len(g.Networks))
 	}
 	v.networks(path, g.Networks)
+	for _, name := range sortedKeys(g.Volumes) {
+		v.volume(g, path+".volume."+name, g.Volumes[name])
+	}
 	v.tasks(g, path)
 	v.services(g, path)
 	v.beyond(g, path)
@@ -313,7 +307,7 @@ func (v *validator) tasks(g *event.TaskGroup, path string) {
 		if t.Leader {
 			leaders++
 		}
-		if u := g.Update; u != nil && u.MaxParallel > 0 && u.ProgressDeadline > 0 && t.KillTimeout > u.ProgressDeadline {
+		if u := g.Update; v.job.Type == event.JobTypeService && u != nil && u.MaxParallel > 0 && u.ProgressDeadline > 0 && t.KillTimeout > u.ProgressDeadline {
 			v.fail(at+".kill_timeout", "%s is more than the update's progress_deadline, %s", t.KillTimeout, u.ProgressDeadline)
 		}
 		v.task(g, t, at)
@@ -383,19 +377,12 @@ func (v *validator) task(g *event.TaskGroup, t *event.Task, path string) {
 		v.restart(path+".restart", t.RestartPolicy)
 	}
 	v.logs(path+".logs", t.LogConfig, g.EphemeralDisk.SizeMB)
-	for i := range t.Templates {
-		v.template(fmt.Sprintf("%s.template[%d]", path, i), &t.Templates[i])
-	}
+	v.templates(path, t.Templates)
 	for i := range t.Artifacts {
-		if t.Artifacts[i].GetterSource == "" {
-			v.fail(fmt.Sprintf("%s.artifact[%d].source", path, i), "is required")
-		}
+		v.artifact(fmt.Sprintf("%s.artifact[%d]", path, i), &t.Artifacts[i])
 	}
-	for _, m := range t.VolumeMounts {
-		if _, ok := g.Volumes[m.Volume]; !ok {
-			v.fail(path+".volume_mount", "the group has no volume %q", m.Volume)
-		}
-	}
+	v.volumeMounts(g, t, path)
+	v.extras(t, path)
 	v.deepContent(g, t, path)
 }
 
@@ -429,14 +416,7 @@ func (v *validator) resources(path string, r event.Resources) {
 			v.fail(path+".network.mbits", "%d is negative", r.Networks[i].MBits)
 		}
 	}
-	for _, d := range r.Devices {
-		if d.Name == "" {
-			v.fail(path+".device", "a name is required")
-		}
-		if d.Count < 1 {
-			v.fail(path+".device."+d.Name+".count", "%d is less than 1", d.Count)
-		}
-	}
+	v.devices(path, r)
 }
 
 // networkForm writes a network with its ports as a group's block.

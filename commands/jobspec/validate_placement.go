@@ -225,6 +225,9 @@ func (v *validator) networks(group string, list []event.NetworkResource) {
 		if n.MBits != 0 {
 			v.warn(path+".mbits", "is deprecated and ignored")
 		}
+		if n.Hostname != "" && !hasTarget(n.Hostname) && !isHostname(n.Hostname) {
+			v.fail(path+".hostname", "%q is no name of DNS: labels of letters, digits and dashes, with dots between them", n.Hostname)
+		}
 		if n.CNI != nil {
 			for _, k := range sortedKeys(n.CNI.Args) {
 				if strings.Contains(k, ";") || strings.Contains(n.CNI.Args[k], ";") {
@@ -233,4 +236,17 @@ func (v *validator) networks(group string, list []event.NetworkResource) {
 			}
 		}
 	}
+}
+
+func isHostname(name string) bool {
+	name = strings.TrimSuffix(name, ".")
+	if len(name) > hostnameBytesMax {
+		return false
+	}
+	for _, label := range strings.Split(name, ".") {
+		if !serviceName.MatchString(label) {
+			return false
+		}
+	}
+	return true
 }

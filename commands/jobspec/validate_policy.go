@@ -2,7 +2,6 @@ package jobspec
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"drover/eventlog/event"
@@ -38,10 +37,78 @@ func (v *validator) reschedule(path string, r *event.ReschedulePolicy) {
 		if r.MaxDelay < r.Delay {
 			v.fail(path+".max_delay", "%s is less than delay, %s", r.MaxDelay, r.Delay)
 		}
-		if !r.Unlimited && r.Interval > 0 && r.Interval < 15*time.Second {
+		switch {
+		case r.Unlimited || r.Interval <= 0:
+		case r.Interval < 15*time.Second:
 			v.fail(path+".interval", "%s is less than 15s", r.Interval)
+		case r.Delay >= 5*time.Second && r.MaxDelay >= r.Delay && !fits(r):
+			v.fail(path+".interval", "%d attempts do not fit into %s: their delays take longer", r.Attempts, r.Interval)
 		}
 	}
+}
+
+// fits tells whether the delays of all attempts, which grow from each to the next, are over within the interval.
+func fits(r *event.ReschedulePolicy) bool {
+	left, before, delay := r.Interval, time.Duration(0), r.Delay // the one before is of fibonacci
+	for n := r.Attempts; n > 0; n-- {
+		if delay >= r.MaxDelay { // all that are left are as long
+			return left/r.MaxDelay >= time.Duration(n)
+		}
+		if left -= delay; left < 0 {
+			return false
+		}
+		grows := delay
+		if r.DelayFunction == "fibonacci" {
+			grows, before = before, delay
+		}
+		delay += min(grows, r.MaxDelay-delay)
+	}
+	return true
+}
+
+// onlyFor refuses blocks that mean nothing for a job of this type, once: what the job has, its groups have from it.
+func (v *validator) onlyFor(block string, job bool, groups func(*event.TaskGroup) bool, why string) {
+	if job {
+		v.fail("job."+block, "a %s job has no %s block: %s", v.job.Type, block, why)
+		return
+	}
+	for _, g := range v.job.TaskGroups {
+		if groups(g) {
+			v.fail("group."+g.Name+"."+block, "a %s job has no %s block: %s", v.job.Type, block, why)
+		}
+	}
+}
+
+// blocksOfType checks which blocks a job of this type may have.
+func (v *validator) blocksOfType() {
+	job := v.job
+	if job.Type != event.JobTypeService {
+		v.onlyFor("migrate", job.Migrate != nil, func(g *event.TaskGroup) bool { return g.Migrate != nil },
+			"only services are moved with care")
+	}
+	if job.Type == event.JobTypeBatch || job.Type == event.JobTypeSysBatch {
+		v.onlyFor("update", job.Update != nil, func(g *event.TaskGroup) bool { return g.Update != nil },
+			"there are no updates to pace")
+	}
+	if !event.EveryNode(job.Type) {
+		return
+	}
+	v.onlyFor("reschedule", job.Reschedule != nil, func(g *event.TaskGroup) bool { return g.ReschedulePolicy != nil },
+		"its allocations belong to their nodes and are not moved")
+	if job.Type != event.JobTypeSystem {
+		return
+	}
+	const everywhere = "it runs on every node, and there is nothing to prefer"
+	v.onlyFor("affinity", len(job.Affinities) > 0, func(g *event.TaskGroup) bool { return len(g.Affinities) > 0 }, everywhere)
+	for _, g := range job.TaskGroups {
+		for _, t := range g.Tasks {
+			if len(t.Affinities) > 0 {
+				v.fail("group."+g.Name+".task."+t.Name+".affinity", "a system job has no affinity block: %s", everywhere)
+			}
+		}
+	}
+	v.onlyFor("spread", len(job.Spreads) > 0, func(g *event.TaskGroup) bool { return len(g.Spreads) > 0 }, everywhere)
+	v.onlyFor("scaling", false, func(g *event.TaskGroup) bool { return g.Scaling != nil }, "it runs on every node")
 }
 
 func (v *validator) update(path string, u *event.UpdateStrategy) {
@@ -54,6 +121,9 @@ func (v *validator) update(path string, u *event.UpdateStrategy) {
 	v.oneOf(path+".health_check", u.HealthCheck, "checks", "task_states", "manual")
 	if u.Canary < 0 {
 		v.fail(path+".canary", "%d is negative", u.Canary)
+	}
+	if v.job.Type == event.JobTypeSystem && u.Canary > 100 {
+		v.fail(path+".canary", "%d is more than 100: a system job's canaries are a percentage of its nodes", u.Canary)
 	}
 	if u.AutoPromote && u.Canary == 0 {
 		v.fail(path+".auto_promote", "needs canary > 0")
@@ -86,8 +156,8 @@ func (v *validator) migrate(path string, m *event.MigrateStrategy) {
 	if m.MinHealthyTime < 0 {
 		v.fail(path+".min_healthy_time", "%s is negative", m.MinHealthyTime)
 	}
-	if m.MinHealthyTime > m.HealthyDeadline {
-		v.fail(path+".min_healthy_time", "%s is more than healthy_deadline, %s", m.MinHealthyTime, m.HealthyDeadline)
+	if m.MinHealthyTime >= m.HealthyDeadline {
+		v.fail(path+".min_healthy_time", "%s is not less than healthy_deadline, %s", m.MinHealthyTime, m.HealthyDeadline)
 	}
 }
 
@@ -98,6 +168,9 @@ func (v *validator) disconnect(path string, d *event.DisconnectStrategy) {
 	if s := d.StopOnClientAfter; s != nil {
 		if *s < 0 {
 			v.fail(path+".stop_on_client_after", "%s is negative", *s)
+		}
+		if event.EveryNode(v.job.Type) {
+			v.fail(path+".stop_on_client_after", "is for service and batch jobs only")
 		}
 		if d.LostAfter > 0 {
 			v.fail(path, "lost_after and stop_on_client_after cannot both be given")
@@ -113,33 +186,9 @@ func (v *validator) scaling(path string, s *event.ScalingPolicy, count int) {
 	if s.Max < s.Min {
 		v.fail(path+".max", "%d is less than min, %d", s.Max, s.Min)
 	}
+	v.oneOf(path+".type", s.Type, "horizontal")
 	if int64(count) < s.Min || int64(count) > s.Max {
 		v.fail(path, "the count %d is not between min %d and max %d", count, s.Min, s.Max)
-	}
-}
-
-func (v *validator) template(path string, t *event.Template) {
-	if t.SourcePath == "" && t.EmbeddedTmpl == "" {
-		v.fail(path, "source or data is required")
-	}
-	if t.DestPath == "" {
-		v.fail(path+".destination", "is required")
-	}
-	v.oneOf(path+".change_mode", t.ChangeMode, "restart", "signal", "noop", "script")
-	if t.ChangeMode == "signal" && t.Envvars {
-		v.fail(path+".env", "is not allowed with change_mode signal: a running process does not see it")
-	}
-	if t.ChangeSignal != "" && !slices.Contains(signals, t.ChangeSignal) {
-		v.fail(path+".change_signal", "%q is no signal", t.ChangeSignal)
-	}
-	if t.ChangeMode == "script" && (t.ChangeScript == nil || t.ChangeScript.Command == "") {
-		v.fail(path+".change_script", "is required with change_mode script")
-	}
-	if t.Splay < 0 {
-		v.fail(path+".splay", "%s is negative", t.Splay)
-	}
-	if w := t.Wait; w != nil && w.Max < w.Min {
-		v.fail(path+".wait", "max %s is less than min %s", w.Max, w.Min)
 	}
 }
 
