@@ -278,6 +278,23 @@ func TestOfficialClientWritesJobs(t *testing.T) {
 	}
 }
 
+// A program of the time when tasks had disks posts one that today's logs do not fit on.
+func TestASmallDiskOfOldGetsRoomForLogs(t *testing.T) {
+	s := serve(t)
+	job := sleeper("old")
+	job.TaskGroups[0].Tasks[0].Resources = &nomad.Resources{DiskMB: ptr(100)}
+	answer, _, err := s.client.Jobs().Register(job, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(answer.Warnings, "1 warning:\n\n* group.g: old syntax: disk in a task's resources") || !strings.Contains(answer.Warnings, "ephemeral_disk { size = 200 }") {
+		t.Errorf("warnings: %s", answer.Warnings)
+	}
+	if got := s.store.Snapshot().Job(event.JobKey{Namespace: "default", ID: "old"}).Spec.Job.TaskGroups[0].EphemeralDisk.SizeMB; got != 200 {
+		t.Errorf("disk of %d MB", got)
+	}
+}
+
 // A plan says what a registration would do, and does none of it.
 func TestOfficialClientPlansJobs(t *testing.T) {
 	s := serve(t)
