@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -25,7 +26,9 @@ type Agent struct {
 	cfg     Config
 	log     *slog.Logger
 	node    atomic.Pointer[event.Node] // replaced as a whole when something changed, see changeNode
-	nodeMu  sync.Mutex                 // held to replace node
+	nodeMu  sync.Mutex                 // held to replace node and meta
+	meta    metadata
+	servers atomic.Pointer[[]string] // host:port; replaced as a whole
 	conn    Connection
 	lock    *os.File
 	env     *runnerEnv
@@ -69,8 +72,10 @@ func New(cfg Config) (*Agent, error) {
 		specs: map[event.Hash]*event.Job{}, box: newOutbox(), reports: make(chan struct{}, 1), conn: cfg.Connection,
 		collections: make(chan struct{}, 1),
 	}
+	servers := slices.Clone(cfg.Servers)
+	a.servers.Store(&servers)
 	if a.conn == nil {
-		a.conn = newHTTPConnection(cfg.Servers)
+		a.conn = newHTTPConnection(a.Servers)
 	}
 	for dir, mode := range map[string]os.FileMode{cfg.StateDir: 0o700, cfg.AllocDir: 0o711} {
 		if err := os.MkdirAll(dir, mode); err != nil {
@@ -125,7 +130,12 @@ func (a *Agent) prepare() error {
 		return err
 	}
 	all = a.cfg.Access.drivers(append(all, a.cfg.Drivers...))
-	node, err := fingerprint(context.Background(), &a.cfg, a.who.id, all)
+	if a.meta, err = loadMetadata(a.cfg.StateDir, a.cfg.Meta); err != nil {
+		return err
+	}
+	described := a.cfg
+	described.Meta = a.meta.effective()
+	node, err := fingerprint(context.Background(), &described, a.who.id, all)
 	if err != nil {
 		return fmt.Errorf("describe this machine: %w", err)
 	}
@@ -582,7 +592,7 @@ func (a *Agent) Stats() map[string]string {
 	}
 	return map[string]string{
 		"node_id":           a.who.id.String(),
-		"known_servers":     fmt.Sprint(a.cfg.Servers),
+		"known_servers":     fmt.Sprint(a.Servers()),
 		"num_allocations":   strconv.Itoa(len(a.runners)),
 		"last_heartbeat":    since,
 		"heartbeat_ttl":     time.Duration(a.ttl.Load()).String(),

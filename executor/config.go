@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/netip"
 	"path/filepath"
 	"strconv"
@@ -191,12 +190,9 @@ func (c *Config) validate() error {
 			return fmt.Errorf("%s must be given as an absolute path: got %v", d.name, d.path)
 		}
 	}
-	if len(c.Servers) == 0 && c.Connection == nil {
-		return errors.New("a node agent needs the address of at least one server")
-	}
-	for _, s := range c.Servers {
-		if _, _, err := net.SplitHostPort(s); err != nil {
-			return fmt.Errorf("server address %q: %w", s, err)
+	if len(c.Servers) > 0 || c.Connection == nil {
+		if err := validServers(c.Servers); err != nil {
+			return err
 		}
 	}
 	if c.NodePool == "all" {
@@ -206,10 +202,8 @@ func (c *Config) validate() error {
 		return errors.New("datacenter contains invalid characters (null or '*')")
 	}
 	for key := range c.Meta {
-		for part := range strings.SplitSeq(key, ".") {
-			if part == "" {
-				return fmt.Errorf("invalid client meta key: %q", key)
-			}
+		if err := validMetaKey(key); err != nil {
+			return err
 		}
 	}
 	if c.MinDynamicPort < 1 || c.MaxDynamicPort > 65535 || c.MinDynamicPort > c.MaxDynamicPort {

@@ -60,13 +60,13 @@ const (
 
 // httpConnection speaks the agent protocol with one of several servers and goes on to the next when one fails.
 type httpConnection struct {
-	servers []string
+	servers func() []string // host:port
 	current atomic.Uint64
 	client  *http.Client
 }
 
-// newHTTPConnection reaches the servers at host:port.
-func newHTTPConnection(servers []string) *httpConnection {
+// newHTTPConnection reaches the servers at the addresses that hold at the moment of a call.
+func newHTTPConnection(servers func() []string) *httpConnection {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}
 	return &httpConnection{servers: servers, client: &http.Client{Transport: &http.Transport{
 		DialContext: dialer.DialContext, MaxIdleConnsPerHost: 4, IdleConnTimeout: 2 * time.Minute, DisableCompression: true,
@@ -76,7 +76,8 @@ func newHTTPConnection(servers []string) *httpConnection {
 // do sends a request to the current server.
 func (c *httpConnection) do(ctx context.Context, method, path string, header http.Header, body []byte) (*http.Response, error) {
 	turn := c.current.Load()
-	server := c.servers[turn%uint64(len(c.servers))]
+	servers := c.servers()
+	server := servers[turn%uint64(len(servers))]
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+server+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err

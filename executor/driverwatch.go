@@ -16,6 +16,11 @@ import (
 func (a *Agent) changeNode(change func(*event.Node)) (changed bool) {
 	a.nodeMu.Lock()
 	defer a.nodeMu.Unlock()
+	return a.replaceNode(change)
+}
+
+// replaceNode is changeNode for who holds nodeMu.
+func (a *Agent) replaceNode(change func(*event.Node)) (changed bool) {
 	old := a.node.Load()
 	next := *old
 	next.Attributes, next.Meta, next.Drivers = maps.Clone(old.Attributes), maps.Clone(old.Meta), maps.Clone(old.Drivers)

@@ -39,6 +39,7 @@ func (a *Agent) Handler() http.Handler {
 	allow("PUT POST", "/v1/client/allocation/{alloc}/restart", a.serveRestart)
 	allow("PUT POST", "/v1/client/allocation/{alloc}/signal", a.serveSignal)
 	mux.HandleFunc("/v1/client/allocation/{alloc}/exec", a.serveExec)
+	allow("GET HEAD POST", "/v1/client/metadata", a.serveMetadata)
 	allow("GET HEAD PUT POST", "/v1/client/gc", a.serveCollect)
 	allow("GET HEAD PUT POST", "/v1/client/allocation/{alloc}/gc", a.serveCollectOne)
 	handle("/v1/client/fs/ls/{alloc}", a.serveList)

@@ -92,6 +92,13 @@ const (
 	// opBodyBytesMax bounds what may be said with a wish about an allocation or the node: names and some metadata.
 	opBodyBytesMax = 1 << 20
 
+	// metadataBytesMax bounds the metadata that operators set on a node: a registration is one record, and a record that says
+	// all of it must stay far below an append's 512 KB.
+	metadataBytesMax = 64 << 10
+
+	// serverProbeTimeout is how long a server that an operator named may take to answer.
+	serverProbeTimeout = 2 * time.Second
+
 	// execMessageBytesMax bounds one message of an exec session's client: clients send a few KB at a time.
 	execMessageBytesMax = 1 << 20
 	// execReasonBytesMax is the room for words in the message that closes a websocket (RFC 6455, 5.5).

@@ -17,6 +17,7 @@ import (
 	hcli "github.com/hashicorp/cli"
 
 	"drover/cmd/internal/agentconfig"
+	"drover/executor"
 	"drover/projections/api"
 	"drover/projections/rest"
 )
@@ -122,10 +123,14 @@ func open(cfg agentconfig.Config, logger *slog.Logger, tap *logTap) (_ *agent, e
 // route adds what is answered by neither the log nor the fold.
 func (a *agent) route(public, internal *rest.Router, servers []string) error {
 	routes := newClientRoutes(a.facts.node, nil, a.logger)
+	known := func() []string { return servers }
+	if a.facts.node != nil {
+		known = a.facts.node.Servers
+	}
 	if a.facts.server != nil {
 		routes.store = a.facts.server.store
 	} else {
-		routes.servers = newToServers(servers, a.logger)
+		routes.servers = newToServers(known, a.logger)
 	}
 	for _, rt := range []*rest.Router{public, internal} {
 		rt.Handle(http.MethodGet, "/v1/agent/pprof/{name}", a.aimed(routes, profile(a.cfg.EnableDebug)))
@@ -135,12 +140,15 @@ func (a *agent) route(public, internal *rest.Router, servers []string) error {
 		if a.cfg.Reload != nil {
 			rt.Handle("PUT POST", "/v1/agent/reload", a.reload)
 		}
+		if a.facts.node != nil {
+			rt.Handle(http.MethodGet, "/v1/agent/servers", listServers(a.facts.node))
+			rt.Handle("PUT POST", "/v1/agent/servers", setServers(a.facts.node))
+		}
 		for _, pattern := range clientPatterns {
 			rt.Handle("GET HEAD PUT POST", pattern, rest.Plain(routes))
 		}
 		if a.facts.server == nil {
 			rt.Handle(http.MethodGet, "/v1/metrics", newMetrics().show)
-			rt.Handle(http.MethodGet, "/v1/agent/servers", a.listServers(servers))
 			rt.Otherwise(routes.servers)
 		} else {
 			rt.FillUnbuilt()
@@ -160,9 +168,27 @@ func (a *agent) reload(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-// listServers answers which servers this agent, which is none, talks to.
-func (a *agent) listServers(servers []string) rest.Handler {
-	return func(w http.ResponseWriter, r *http.Request) error { return rest.JSON(w, r, servers) }
+// listServers answers which servers this node agent talks to.
+func listServers(node *executor.Agent) rest.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error { return rest.JSON(w, r, node.Servers()) }
+}
+
+// setServers has this node agent talk to others.
+func setServers(node *executor.Agent) rest.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		var addresses []string
+		for _, address := range r.URL.Query()["address"] {
+			addresses = append(addresses, agentconfig.ServerAddress(address))
+		}
+		if len(addresses) == 0 {
+			return rest.Errorf(http.StatusBadRequest, "missing server address")
+		}
+		if err := node.SetServers(addresses); err != nil {
+			return rest.Errorf(http.StatusInternalServerError, "%v", err)
+		}
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
 }
 
 // clientPatterns are the routes that a node answers.
@@ -170,7 +196,7 @@ var clientPatterns = []string{
 	"/v1/client/fs/ls/{id}", "/v1/client/fs/stat/{id}", "/v1/client/fs/cat/{id}", "/v1/client/fs/readat/{id}",
 	"/v1/client/fs/stream/{id}", "/v1/client/fs/logs/{id}", "/v1/client/stats", "/v1/client/allocation/{id}/stats",
 	"/v1/client/allocation/{id}/exec", "/v1/client/allocation/{id}/restart", "/v1/client/allocation/{id}/signal",
-	"/v1/client/gc", "/v1/client/allocation/{id}/gc",
+	"/v1/client/gc", "/v1/client/allocation/{id}/gc", "/v1/client/metadata",
 }
 
 // reachable is an address at which this machine reaches its own listener.

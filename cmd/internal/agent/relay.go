@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -35,6 +37,8 @@ type clientRoutes struct {
 const (
 	relayedHeader = "X-Drover-Relayed"
 	relayedMax    = 2
+	// metadataBodyMax bounds what is read of a request to find its node: a node takes far less.
+	metadataBodyMax = 1 << 20
 )
 
 // relayed is how often a request was passed on.
@@ -72,6 +76,13 @@ func refuse(w http.ResponseWriter, r *http.Request, status int, format string, a
 }
 
 func (c *clientRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost && r.URL.Path == metadataPath {
+		var err error
+		if r, err = aimByBody(w, r); err != nil {
+			rest.Fail(w, err)
+			return
+		}
+	}
 	if c.store == nil {
 		if relayed(r) > 0 || c.here(r) {
 			c.local(w, r)
@@ -99,6 +110,29 @@ func (c *clientRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		passOn(c.relay, w, r, node.Info.HTTPAddr)
 	}
+}
+
+// metadataPath is the route whose requests name their node in the body.
+const metadataPath = "/v1/client/metadata"
+
+// aimByBody is the request with the node that its body names as a parameter, by which it finds its way.
+func aimByBody(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+	q := r.URL.Query()
+	if q.Has("node_id") {
+		return r, nil
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, metadataBodyMax))
+	if err != nil {
+		return nil, rest.Errorf(http.StatusBadRequest, "read the request's body: %v", err)
+	}
+	aimed := r.Clone(r.Context())
+	aimed.Body = io.NopCloser(bytes.NewReader(body))
+	aimed.ContentLength = int64(len(body))
+	if node := executor.PeekMetadataNode(body); node != "" {
+		q.Set("node_id", node)
+		aimed.URL.RawQuery = q.Encode()
+	}
+	return aimed, nil
 }
 
 func (c *clientRoutes) local(w http.ResponseWriter, r *http.Request) {
@@ -150,12 +184,12 @@ func passOn(proxy *httputil.ReverseProxy, w http.ResponseWriter, r *http.Request
 // toServers passes every request on to a server: what an agent without a server
 // part answers all other routes with.
 type toServers struct {
-	servers []string
+	servers func() []string // host:port, those of the moment
 	next    atomic.Uint64
 	relay   *httputil.ReverseProxy
 }
 
-func newToServers(servers []string, logger *slog.Logger) *toServers {
+func newToServers(servers func() []string, logger *slog.Logger) *toServers {
 	t := &toServers{servers: servers}
 	dialer := &net.Dialer{Timeout: 5 * time.Second}
 	t.relay = &httputil.ReverseProxy{
@@ -163,9 +197,9 @@ func newToServers(servers []string, logger *slog.Logger) *toServers {
 		Transport: &http.Transport{
 			// Any server will do, so the name asked for is not the one dialled.
 			DialContext: func(ctx context.Context, network, _ string) (conn net.Conn, err error) {
-				start := t.next.Add(1)
-				for i := range t.servers {
-					if conn, err = dialer.DialContext(ctx, network, t.servers[(start+uint64(i))%uint64(len(t.servers))]); err == nil {
+				start, servers := t.next.Add(1), t.servers()
+				for i := range servers {
+					if conn, err = dialer.DialContext(ctx, network, servers[(start+uint64(i))%uint64(len(servers))]); err == nil {
 						return conn, nil
 					}
 				}

@@ -144,6 +144,9 @@ func (b *builder) advertised(s service, ip string, dev bool) (string, error) {
 }
 
 // withPort adds the port where an address has none.
+// ServerAddress completes the address of a server, host or host:port.
+func ServerAddress(address string) string { return withPort(strings.TrimSpace(address), rpcPort) }
+
 func withPort(address string, port int) string {
 	if _, _, err := net.SplitHostPort(address); err == nil {
 		return address

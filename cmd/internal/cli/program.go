@@ -135,7 +135,7 @@ func (p *Program) Run(args []string) int {
 		app.Commands[s.name] = func() (hcli.Command, error) { return &command{p: p, spec: s}, nil }
 	}
 	for alias, of := range aliases {
-		app.Commands[alias.name] = app.Commands[of]
+		app.Commands[alias.name] = p.underOldName(alias.name, of, app.Commands[of])
 		if alias.hidden {
 			app.HiddenCommands = append(app.HiddenCommands, alias.name)
 		}
@@ -171,9 +171,38 @@ var aliases = map[alias]string{
 	{"validate", true}:       "job validate",
 	{"node-status", true}:    "node status",
 	{"server-members", true}: "server members",
+	{"client-config", true}:  "node config",
 	{"exec", false}:          "alloc exec",
 	{"restart", true}:        "job restart",
 	{"fs", true}:             "alloc fs",
+}
+
+// warnedAliases are old names whose use is answered with a warning.
+var warnedAliases = []string{"server-members", "server-join", "server-force-leave", "client-config"}
+
+// underOldName makes commands that say that they go by another name today.
+func (p *Program) underOldName(name, of string, factory hcli.CommandFactory) hcli.CommandFactory {
+	if !slices.Contains(warnedAliases, name) {
+		return factory
+	}
+	return func() (hcli.Command, error) {
+		c, err := factory()
+		return &renamed{c, p, name, of}, err
+	}
+}
+
+// renamed is a command under an old name.
+type renamed struct {
+	hcli.Command
+	p         *Program
+	name, now string
+}
+
+func (r *renamed) Run(args []string) int {
+	ui := newTerm(r.p)
+	ui.colour(r.p, false, false)
+	ui.Warn(fmt.Sprintf("WARNING! The \"drover %s\" command is deprecated. Please use \"drover %s\" instead.\n", r.name, r.now))
+	return r.Command.Run(args)
 }
 
 // specs is every command, groups first.
@@ -197,6 +226,9 @@ func specs() []spec {
 		allocLogsSpec(),
 		nodeStatusSpec(),
 		nodeEligibilitySpec(),
+		nodeConfigSpec(),
+		nodeMetaApplySpec(),
+		nodeMetaReadSpec(),
 		nodePoolApplySpec(),
 		nodePoolDeleteSpec(),
 		nodePoolInfoSpec(),
@@ -255,6 +287,7 @@ func groups() []spec {
 		group("job", "Interact with jobs", "Groups the commands that submit, show and stop jobs."),
 		group("alloc", "Interact with allocations", "Groups the commands about allocations: instances of a task group on a node."),
 		group("node", "Interact with nodes", "Groups the commands about nodes: the machines that run tasks."),
+		group("node meta", "Interact with the metadata of nodes", "Groups the commands about the metadata of nodes, which jobs can ask for as ${meta.<key>}."),
 		group("node pool", "Interact with node pools", "Groups the commands about node pools: the sets of nodes that jobs are kept to."),
 		group("namespace", "Interact with namespaces", "Groups the commands about namespaces: the scopes of the names of jobs."),
 		group("eval", "Interact with evaluations", "Groups the commands about evaluations: the scheduler's looks at a job."),

@@ -21,8 +21,6 @@ job tag apply|unset                  : tags of job versions; "job history" shows
 alloc pause                          : schedules of tasks, an enterprise feature
 alloc checks                         : services and their checks
 node drain                           : draining nodes; "node eligibility -disable" keeps new allocations off a node
-node config                          : changing the servers of a running node agent; set client.servers in its configuration
-node meta apply|read                 : metadata set while a node runs; set client.meta in its configuration
 node identity get|renew              : identities of nodes
 node intro create                    : introduction tokens of nodes
 deployment list|status|promote|fail|pause|resume|unblock : deployments; a changed job is replaced at once
@@ -62,7 +60,7 @@ sentinel apply|delete|list|read      : Sentinel policies, an enterprise feature
 
 // fieldAliases are old names of such commands.
 var fieldAliases = map[string]string{
-	"node-drain": "node drain", "client-config": "node config", "action": "job action",
+	"node-drain": "node drain", "action": "job action",
 	"debug": "operator debug", "keyring": "operator gossip keyring", "keygen": "operator gossip keyring generate",
 	"server-join": "server join", "server-force-leave": "server force-leave", "scale": "job scale",
 	"dispatch": "job dispatch", "promote": "job promote",
@@ -111,7 +109,7 @@ func (p *Program) addUnbuilt(app *hcli.CLI) {
 	}
 	for _, alias := range sorted(fieldAliases) {
 		if built := app.Commands[fieldAliases[alias]]; built != nil && app.Commands[alias] == nil {
-			app.Commands[alias] = built
+			app.Commands[alias] = p.underOldName(alias, fieldAliases[alias], built)
 			app.HiddenCommands = append(app.HiddenCommands, alias)
 		}
 	}
