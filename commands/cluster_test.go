@@ -372,6 +372,10 @@ func (c *cluster) line(r *event.Record) string {
 		return fmt.Sprintf("%s %q", e.Namespace.Name, e.Namespace.Description)
 	case *event.NamespaceDeleted:
 		return e.Name
+	case *event.JobVersionTagged:
+		return fmt.Sprintf("%s version %d as %q (%s)", e.JobID, e.Version, e.Name, e.Description)
+	case *event.JobVersionUntagged:
+		return fmt.Sprintf("%s %q", e.JobID, e.Name)
 	case *event.JobScaled:
 		text := e.JobID + "." + e.Group
 		if e.Count != nil {

@@ -20,6 +20,8 @@ func (h *HTTP) Register(rt *rest.Router) {
 	rt.Handle("PUT POST", "/v1/job/{id...}/plan", h.write(h.planJob))
 	rt.Handle("PUT POST", "/v1/job/{id...}/scale", h.write(h.scaleJob))
 	rt.Handle("PUT POST", "/v1/job/{id...}/revert", h.write(h.revertJob))
+	rt.Handle("PUT POST", "/v1/job/{id...}/tag", h.write(h.tagVersion))
+	rt.Handle(http.MethodDelete, "/v1/job/{id...}/tag", h.write(h.untagVersion))
 	rt.Handle("PUT POST", "/v1/operator/scheduler/configuration", h.write(h.configureScheduler))
 	rt.Handle("PUT POST", "/v1/node/pools", h.write(h.setNodePool))
 	rt.Handle("PUT POST", "/v1/node/pool/{id}", h.write(h.setNodePool))

@@ -79,6 +79,13 @@ const (
 	// a list, where it takes up a column.
 	descriptionMax = 256
 
+	// tagsMax bounds the versions of one job that have tags: each keeps its spec and
+	// source in every server's memory, however old it is.
+	tagsMax = 64
+
+	// tagNameMax bounds, in bytes, the name of a version, which is part of a path.
+	tagNameMax = 128
+
 	// jobCountMax bounds the allocations of one job.
 	jobCountMax = 50_000
 

@@ -31,6 +31,7 @@ func TestDecideKeepsThePromises(t *testing.T) {
 			"stop":            g.stop,
 			"scale":           g.scale,
 			"places":          g.places,
+			"tag":             g.tag,
 			"stop allocation": g.stopAllocation,
 			"plan":            g.plan,
 			"plan2":           g.plan,
@@ -107,6 +108,21 @@ func (g *generator) places(t *rapid.T) {
 // space is where a job is.
 func space(t *rapid.T) string {
 	return rapid.SampledFrom([]string{"default", "default", "default", "ops"}).Draw(t, "namespace")
+}
+
+func (g *generator) tag(t *rapid.T) {
+	key := event.JobKey{Namespace: space(t), ID: jobWord(t)}
+	name := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "tag")
+	if rapid.IntRange(0, 2).Draw(t, "untag") == 0 {
+		g.must(&Command{Body: UntagVersion{Key: key, Name: name}})
+		return
+	}
+	tag := TagVersion{Key: key, Name: name, Description: rapid.SampledFrom([]string{"", "good"}).Draw(t, "description")}
+	if rapid.Bool().Draw(t, "numbered") {
+		version := uint64(rapid.IntRange(0, 12).Draw(t, "version"))
+		tag.Version = &version
+	}
+	g.must(&Command{Body: tag})
 }
 
 func (g *generator) scale(t *rapid.T) {

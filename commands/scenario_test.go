@@ -140,6 +140,17 @@ func (c *cluster) parse(d *datadriven.TestData) (*Command, error) {
 			scale.Count = &count
 		}
 		cmd.Body = scale
+	case "tag":
+		tag := TagVersion{Key: key, Name: a.word("as", ""), Description: a.word("description", "")}
+		if a.has("version") {
+			version := uint64(a.number("version", 0))
+			tag.Version = &version
+		}
+		cmd.Body = tag
+	case "untag":
+		cmd.Body = UntagVersion{Key: key, Name: a.word("as", "")}
+	case "revert":
+		cmd.Body = RevertJob{Key: key, Version: uint64(a.number("to", 0))}
 	case "pool":
 		pool := event.NodePool{Name: name, Description: a.word("description", "")}
 		if algorithm := a.word("algorithm", ""); algorithm != "" {

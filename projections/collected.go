@@ -16,13 +16,16 @@ import (
 // its allocations have ended on their nodes, and no evaluation is open.
 // allocations is how many would leave.
 //
+// A job whose versions have tags does not leave by itself: somebody means to come
+// back to them.
+//
 // A batch job's work never leaves in parts: without the allocations that show
 // that it was done, it would be done again.
 func (s *State) IsOver(j *Job) (allocations int, over bool) {
 	spec := j.Spec.Job
 	batch := spec.Type == event.JobTypeBatch || spec.Type == event.JobTypeSysBatch
 	template := spec.Template()
-	if j.Status() != "dead" || !j.Stopped && (!batch || template) {
+	if j.Status() != "dead" || !j.Stopped && (!batch || template) || j.HasTags() {
 		return 0, false
 	}
 	for a := range s.AllocationsOf(j.Key) {

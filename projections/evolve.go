@@ -87,6 +87,10 @@ func (s *State) apply(r *event.Record) {
 		s.jobStopped(r, e)
 	case *event.JobScaled:
 		s.jobScaled(r, e)
+	case *event.JobVersionTagged:
+		s.jobVersionTagged(r, e)
+	case *event.JobVersionUntagged:
+		s.jobVersionUntagged(r, e)
 	case *event.EvaluationCreated:
 		s.evaluationCreated(r, e)
 	case *event.EvaluationUnblocked:
@@ -255,15 +259,14 @@ func (s *State) newJob(key event.JobKey, index uint64) *Job {
 // nextVersion makes the job's present version an older one.
 func (j *Job) nextVersion() {
 	j.Older = append([]JobVersion{j.asVersion()}, j.Older...)
-	if len(j.Older) > jobVersionsKept-1 {
-		j.Older = j.Older[:jobVersionsKept-1]
-	}
+	j.Tag = nil
+	j.forgetOlder()
 }
 
 func (j *Job) asVersion() JobVersion {
 	return JobVersion{
 		Version: j.Version, SpecHash: j.SpecHash, Source: j.Source, SubmitTime: j.SubmitTime,
-		Stopped: j.Stopped, JobModifyIndex: j.JobModifyIndex, Spec: j.Spec,
+		Stopped: j.Stopped, JobModifyIndex: j.JobModifyIndex, Tag: j.Tag, Spec: j.Spec,
 	}
 }
 

@@ -4,7 +4,7 @@ import "time"
 
 const (
 	// jobVersionsKept is how many versions of a job can be looked at and gone
-	// back to; the field's tools keep as many.
+	// back to, besides those with a tag; the field's tools keep as many.
 	jobVersionsKept = 6
 
 	// scalingEventsKept is how many scaling events of a group can be looked at; the

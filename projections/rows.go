@@ -51,7 +51,7 @@ type Job struct {
 	CreateIndex    uint64                  `cbor:"7,keyasint"`
 	ModifyIndex    uint64                  `cbor:"8,keyasint"`
 	JobModifyIndex uint64                  `cbor:"9,keyasint"`            // last change of the spec, stopping included
-	Older          []JobVersion            `cbor:"10,keyasint,omitempty"` // newest first, at most jobVersionsKept-1
+	Older          []JobVersion            `cbor:"10,keyasint,omitempty"` // newest first; see forgetOlder
 	Summary        map[string]GroupSummary `cbor:"11,keyasint,omitempty"` // by group, groups of older versions included
 	SummaryIndex   uint64                  `cbor:"12,keyasint,omitempty"`
 	LiveAllocs     int                     `cbor:"13,keyasint,omitempty"` // wanted and not ended
@@ -67,6 +67,8 @@ type Job struct {
 	// most scalingEventsKept; groups that the job has no more are not in it.
 	Scaling      map[string][]ScalingEvent `cbor:"18,keyasint,omitempty"`
 	ScalingIndex uint64                    `cbor:"19,keyasint,omitempty"` // last change of Scaling
+
+	Tag *event.JobVersionTag `cbor:"20,keyasint,omitempty"` // of its newest version; nil = none. Never changed in place
 
 	Spec *Spec `cbor:"-"`
 
@@ -86,6 +88,8 @@ type JobVersion struct {
 	SubmitTime     int64      `cbor:"4,keyasint,omitempty"`
 	Stopped        bool       `cbor:"5,keyasint,omitempty"`
 	JobModifyIndex uint64     `cbor:"6,keyasint,omitempty"`
+
+	Tag *event.JobVersionTag `cbor:"7,keyasint,omitempty"` // nil = none. Never changed in place
 
 	Spec *Spec `cbor:"-"`
 }

@@ -10,7 +10,7 @@ import (
 
 // FoldVersion names the meaning of the fold. Checksums of states and checkpoints
 // are compared within one fold version only.
-const FoldVersion = 3
+const FoldVersion = 4
 
 // Cluster is the identity of the cluster, from its first record.
 type Cluster struct {

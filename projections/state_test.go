@@ -176,6 +176,8 @@ func life(t testing.TB) *story {
 	s.tell(&event.NamespaceSet{Namespace: event.Namespace{Name: "ops"}}, &event.NamespaceSet{Namespace: event.Namespace{Name: "gone"}}, &event.NamespaceDeleted{Name: "gone"})
 	s.submit("web", 4, 600)
 	s.tell(&event.JobScaled{Namespace: "default", JobID: "web", Group: "g", PreviousCount: 4, Message: "as it is"})
+	s.tell(&event.JobVersionTagged{Namespace: "default", JobID: "web", Name: "first"}, &event.JobVersionTagged{Namespace: "default", JobID: "web", Name: "golden", Description: "good"})
+	s.tell(&event.JobVersionTagged{Namespace: "default", JobID: "db", Name: "x"}, &event.JobVersionUntagged{Namespace: "default", JobID: "db", Name: "x"})
 	blocked := s.newEval("web")
 	blocked.Evaluation.Status = event.EvalBlocked
 	s.tell(blocked)

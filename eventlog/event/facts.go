@@ -16,9 +16,11 @@ const (
 	KindCheckpointTaken     Kind = 4
 	KindSchedulerConfigured Kind = 5
 
-	KindJobSubmitted Kind = 16
-	KindJobStopped   Kind = 17
-	KindJobScaled    Kind = 18
+	KindJobSubmitted       Kind = 16
+	KindJobStopped         Kind = 17
+	KindJobScaled          Kind = 18
+	KindJobVersionTagged   Kind = 19
+	KindJobVersionUntagged Kind = 20
 
 	KindEvaluationCreated   Kind = 32
 	KindEvaluationUnblocked Kind = 33
@@ -55,6 +57,8 @@ var kinds = map[Kind]struct {
 	KindJobSubmitted:        {"JobSubmitted", func() Event { return new(JobSubmitted) }},
 	KindJobStopped:          {"JobStopped", func() Event { return new(JobStopped) }},
 	KindJobScaled:           {"JobScaled", func() Event { return new(JobScaled) }},
+	KindJobVersionTagged:    {"JobVersionTagged", func() Event { return new(JobVersionTagged) }},
+	KindJobVersionUntagged:  {"JobVersionUntagged", func() Event { return new(JobVersionUntagged) }},
 	KindEvaluationCreated:   {"EvaluationCreated", func() Event { return new(EvaluationCreated) }},
 	KindEvaluationUnblocked: {"EvaluationUnblocked", func() Event { return new(EvaluationUnblocked) }},
 	KindEvaluationEnded:     {"EvaluationEnded", func() Event { return new(EvaluationEnded) }},
@@ -208,6 +212,23 @@ type JobScaled struct {
 	EvalID        ID             `cbor:"9,keyasint,omitzero"`  // that deals with the count
 }
 
+// JobVersionTagged gives a version of a job a name, in the place of one that it has. A
+// version with a name is kept when others of its age are forgotten.
+type JobVersionTagged struct {
+	Namespace   string `cbor:"1,keyasint"`
+	JobID       string `cbor:"2,keyasint"`
+	Version     uint64 `cbor:"3,keyasint,omitempty"`
+	Name        string `cbor:"4,keyasint"` // no other version of the job has it
+	Description string `cbor:"5,keyasint,omitempty"`
+}
+
+// JobVersionUntagged takes the name of a version away.
+type JobVersionUntagged struct {
+	Namespace string `cbor:"1,keyasint"`
+	JobID     string `cbor:"2,keyasint"`
+	Name      string `cbor:"3,keyasint"`
+}
+
 // EvaluationCreated asks the scheduler to look at a job. The evaluation's
 // indexes and times are those of the record.
 type EvaluationCreated struct {
@@ -358,6 +379,8 @@ func (*SchedulerConfigured) Kind() Kind { return KindSchedulerConfigured }
 func (*JobSubmitted) Kind() Kind        { return KindJobSubmitted }
 func (*JobStopped) Kind() Kind          { return KindJobStopped }
 func (*JobScaled) Kind() Kind           { return KindJobScaled }
+func (*JobVersionTagged) Kind() Kind    { return KindJobVersionTagged }
+func (*JobVersionUntagged) Kind() Kind  { return KindJobVersionUntagged }
 func (*EvaluationCreated) Kind() Kind   { return KindEvaluationCreated }
 func (*EvaluationUnblocked) Kind() Kind { return KindEvaluationUnblocked }
 func (*EvaluationEnded) Kind() Kind     { return KindEvaluationEnded }

@@ -306,6 +306,10 @@ func (t *touching) record(r *event.Record) (known bool) {
 		t.bell.touch(matter{sort: jobEvents})
 	case *event.JobScaled:
 		t.job(event.JobKey{Namespace: e.Namespace, ID: e.JobID})
+	case *event.JobVersionTagged:
+		t.job(event.JobKey{Namespace: e.Namespace, ID: e.JobID})
+	case *event.JobVersionUntagged:
+		t.job(event.JobKey{Namespace: e.Namespace, ID: e.JobID})
 	case *event.EvaluationCreated:
 		t.evaluation(&e.Evaluation)
 	case *event.EvaluationUnblocked:

@@ -43,7 +43,7 @@ func newHistory(t testing.TB, rt *rapid.T) *history {
 func (h *history) step() {
 	name := rapid.SampledFrom(historyJobs).Draw(h.rt, "job")
 	node := rapid.SampledFrom(historyNodes).Draw(h.rt, "node")
-	steps := []string{"submit", "plan", "plan", "plan", "report", "report", "report", "report", "stop", "evaluate", "scale", "mark", "end", "unblock", "unblock", "node", "collect", "collect", "delete", "other", "other"}
+	steps := []string{"submit", "plan", "plan", "plan", "report", "report", "report", "report", "stop", "evaluate", "scale", "tag", "mark", "end", "unblock", "unblock", "node", "collect", "collect", "delete", "other", "other"}
 	var commands [][]event.Event
 	switch rapid.SampledFrom(steps).Draw(h.rt, "step") {
 	case "submit":
@@ -53,6 +53,19 @@ func (h *history) step() {
 	case "scale":
 		if h.c.state.Job(h.key(name)) != nil {
 			commands = append(commands, []event.Event{&event.JobScaled{Namespace: "default", JobID: name, Group: "g", Message: "as it is"}})
+		}
+	case "tag":
+		j := h.c.state.Job(h.key(name))
+		switch {
+		case j == nil:
+		case j.HasTags():
+			commands = append(commands, []event.Event{&event.JobVersionUntagged{Namespace: "default", JobID: name, Name: "golden"}})
+		default:
+			version := j.Version
+			if len(j.Older) > 0 {
+				version = j.Older[len(j.Older)-1].Version
+			}
+			commands = append(commands, []event.Event{&event.JobVersionTagged{Namespace: "default", JobID: name, Version: version, Name: "golden"}})
 		}
 	case "mark":
 		if allocs := h.live(name); len(allocs) > 0 {

@@ -175,15 +175,21 @@ var jobVersionsView = view{
 		if err != nil {
 			return nil, err
 		}
-		if k.Get("diff_tag") != "" {
-			return nil, rest.Errorf(http.StatusNotImplemented, "tags of versions are not built in this version of Drover; ask with diff_version")
-		}
 		j := k.job()
 		if j == nil {
 			return nil, notFound("job versions")
 		}
 		versions := NewJobVersions(j)
-		switch base := k.Get("diff_version"); {
+		base, tag := k.Get("diff_version"), k.Get("diff_tag")
+		switch {
+		case base != "" && tag != "":
+			return nil, rest.Errorf(http.StatusBadRequest, "diff_version and diff_tag are exclusive")
+		case tag != "":
+			number, ok := j.Tagged(tag)
+			if !ok {
+				return nil, notFound("job version with tag " + strconv.Quote(tag))
+			}
+			versions.diffFrom(number)
 		case base != "":
 			number, err := strconv.ParseUint(base, 10, 64)
 			if err != nil {

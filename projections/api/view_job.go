@@ -106,6 +106,7 @@ func NewJob(j *projections.Job) *event.Job {
 	job.Stop, job.Status = j.Stopped, j.Status()
 	job.Version, job.SubmitTime = j.Version, j.SubmitTime
 	job.CreateIndex, job.ModifyIndex, job.JobModifyIndex = j.CreateIndex, j.ModifyIndex, j.JobModifyIndex
+	job.VersionTag = j.Tag
 	return &job
 }
 
@@ -114,6 +115,7 @@ func oldJob(j *projections.Job, v *projections.JobVersion) *event.Job {
 	job.Stop, job.Status = v.Stopped, j.Status()
 	job.Version, job.SubmitTime = v.Version, v.SubmitTime
 	job.CreateIndex, job.ModifyIndex, job.JobModifyIndex = j.CreateIndex, v.JobModifyIndex, v.JobModifyIndex
+	job.VersionTag = v.Tag
 	return &job
 }
 

@@ -38,6 +38,8 @@ type job struct {
 	batch   bool
 	since   uint64              // the record that created it
 	scaling map[string][]uint64 // by group: the records that speak of its count, oldest first
+	tags    map[string]tagged   // by name
+	gone    map[uint64]bool     // versions that are not kept
 }
 
 type evaluation struct {
@@ -135,12 +137,17 @@ func (c *Checker) apply(r *event.Record) error {
 		}
 		was := *c.jobs[key]
 		was.version, was.stopped = e.Version, true
+		was.forget()
 		c.jobs[key] = &was
 		if e.Purge {
 			delete(c.jobs, key)
 		}
 	case *event.JobScaled:
 		return c.scaled(e)
+	case *event.JobVersionTagged:
+		return c.tagged(e)
+	case *event.JobVersionUntagged:
+		return c.untagged(e)
 	case *event.EvaluationCreated:
 		if c.evals[e.Evaluation.ID] != nil {
 			return fmt.Errorf("evaluation %v exists", e.Evaluation.ID)
@@ -246,7 +253,13 @@ func (c *Checker) submitted(e *event.JobSubmitted) error {
 	if old != nil {
 		since = old.since
 	}
-	c.jobs[key] = &job{spec, e.Version, false, begun, spec.Type == event.JobTypeBatch || spec.Type == event.JobTypeSysBatch, since, scalingLeft(old, spec)}
+	next := &job{spec: spec, version: e.Version, begun: begun, batch: spec.Type == event.JobTypeBatch || spec.Type == event.JobTypeSysBatch,
+		since: since, scaling: scalingLeft(old, spec)}
+	if old != nil {
+		next.tags, next.gone = old.tags, old.gone
+	}
+	next.forget()
+	c.jobs[key] = next
 	return nil
 }
 
@@ -514,6 +527,9 @@ func (c *Checker) compareJobs(s *projections.State) error {
 		mine := c.jobs[j.Key]
 		if mine == nil || mine.version != j.Version || mine.stopped != j.Stopped {
 			return fmt.Errorf("job %v: version %d, stopped %v; expected %+v", j.Key, j.Version, j.Stopped, mine)
+		}
+		if err := compareTags(mine, j); err != nil {
+			return err
 		}
 		if err := compareScaling(mine, j); err != nil {
 			return err

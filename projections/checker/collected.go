@@ -48,6 +48,9 @@ func (c *Checker) jobCollected(key event.JobKey) error {
 	if j == nil || !j.stopped && !j.batch {
 		return fmt.Errorf("job %v is collected and is neither stopped nor a batch job", key)
 	}
+	if len(j.tags) > 0 {
+		return fmt.Errorf("job %v is collected and has %d tagged versions", key, len(j.tags))
+	}
 	for id, a := range c.allocs {
 		if a.job == key {
 			if !a.ended() {

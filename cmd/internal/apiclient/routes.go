@@ -225,3 +225,19 @@ func (c *Client) CollectGarbage(ctx context.Context) error {
 	_, err := c.Put(ctx, "/v1/system/gc", Query{}, nil, nil)
 	return err
 }
+
+// TagVersion gives a version of a job a name.
+func (c *Client) TagVersion(ctx context.Context, id, name string, version uint64, description string) error {
+	_, err := c.Put(ctx, tagPath(id, name), Query{}, map[string]any{"Version": version, "Description": description}, nil)
+	return err
+}
+
+// UntagVersion takes the name of a version of a job away.
+func (c *Client) UntagVersion(ctx context.Context, id, name string) error {
+	_, err := c.Delete(ctx, tagPath(id, name), Query{}, nil)
+	return err
+}
+
+func tagPath(id, name string) string {
+	return jobPath(id) + "/versions/" + url.PathEscape(name) + "/tag"
+}

@@ -55,6 +55,8 @@ var summaries = []struct {
 		"a1000000 alpha datacenter=dc1 pool=default class=big incarnation=1"},
 	{&event.JobScaled{Namespace: "default", JobID: "web", Group: "g", Count: &three, PreviousCount: 1, Message: "rush hour"}, "web.g from 1 to 3 (rush hour)"},
 	{&event.JobScaled{Namespace: "ops", JobID: "web", Group: "g", PreviousCount: 1, Error: true, Message: "no metrics"}, "ops/web.g error (no metrics)"},
+	{&event.JobVersionTagged{Namespace: "default", JobID: "web", Version: 3, Name: "golden", Description: "before the move"}, `web version 3 as "golden" (before the move)`},
+	{&event.JobVersionUntagged{Namespace: "ops", JobID: "web", Name: "golden"}, `ops/web tag "golden"`},
 	{&event.NodeRegistered{NodeID: nodeID, Incarnation: 2}, "a1000000 incarnation=2"},
 	{&event.NodeChanged{NodeID: nodeID, AttributesSet: map[string]string{"b": "2", "a": "1"}, AttributesRemoved: []string{"z"}}, "a1000000 a=1, b=2, z removed"},
 	{&event.NodeStatusChanged{NodeID: nodeID, Status: event.NodeDown, Description: "no heartbeat for 30s"}, "a1000000 down (no heartbeat for 30s)"},

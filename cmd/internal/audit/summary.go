@@ -39,6 +39,11 @@ func Summary(r *event.Record) string {
 		return text
 	case *event.JobScaled:
 		return scaled(e)
+	case *event.JobVersionTagged:
+		text := fmt.Sprintf("%s version %d as %q", event.JobKey{Namespace: e.Namespace, ID: e.JobID}, e.Version, e.Name)
+		return words(text, paren(e.Description))
+	case *event.JobVersionUntagged:
+		return fmt.Sprintf("%s tag %q", event.JobKey{Namespace: e.Namespace, ID: e.JobID}, e.Name)
 	case *event.EvaluationCreated:
 		return evaluationCreated(&e.Evaluation)
 	case *event.EvaluationUnblocked:

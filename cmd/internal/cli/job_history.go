@@ -35,6 +35,7 @@ type historyOptions struct {
 	full        bool
 	version     number
 	diffVersion number
+	diffTag     string
 }
 
 func jobHistorySpec() spec {
@@ -50,9 +51,13 @@ func jobHistorySpec() spec {
 			fs.BoolVar(&o.full, "full", false, "Show the whole job of each version.")
 			o.version.register(fs, "version", "Show this `version` only.")
 			o.diffVersion.register(fs, "diff-version", "Show how each version differs from this `version`.")
+			fs.StringVar(&o.diffTag, "diff-tag", "", "Show how each version differs from the one with this `tag`.")
 			return func(in *invocation, args []string) int {
 				if len(args) != 1 {
 					return in.usage("This command takes one argument: <job>")
+				}
+				if o.diffVersion.set && o.diffTag != "" {
+					return in.usage("-diff-version and -diff-tag are exclusive")
 				}
 				if (o.json || o.tmpl != "") && (o.diffs || o.full) {
 					return in.usage("-json and -t are exclusive with -p and -full")
@@ -77,6 +82,10 @@ func (in *invocation) jobHistory(typed string, o historyOptions) int {
 	if o.diffVersion.set {
 		o.diffs = true
 		q.Values = url.Values{"diff_version": {strconv.FormatUint(o.diffVersion.value, 10)}}
+	}
+	if o.diffTag != "" {
+		o.diffs = true
+		q.Values = url.Values{"diff_tag": {o.diffTag}}
 	}
 	list, _, err := c.JobVersions(in.ctx, stub.ID, o.diffs, q)
 	if err != nil {
@@ -157,22 +166,23 @@ func (in *invocation) versionText(job *event.Job, diff *jobdiff.Job, o historyOp
 
 func jobRevertSpec() spec {
 	return spec{
-		name: "job revert", args: "<job> <version>", general: true,
+		name: "job revert", args: "<job> <version|tag>", general: true,
 		synopsis: "Revert to a prior version of the job",
 		about: "Make an older version of a job its newest one, and wait until the scheduler has dealt with it.\n" +
+			"The version goes by its number, or by the tag that it has; what is a number is taken for one.\n" +
 			"The exit code is 2 when something could not be placed.",
 		setup: func(fs *flag.FlagSet) runFunc {
 			detach := fs.Bool("detach", false, "Return once the version is submitted.")
 			verbose := fs.Bool("verbose", false, "Show full IDs.")
 			return func(in *invocation, args []string) int {
 				if len(args) != 2 {
-					return in.usage("This command takes two arguments: <job> <version>")
-				}
-				version, err := strconv.ParseUint(args[1], 10, 64)
-				if err != nil {
-					return in.fail("The version must be a whole number, not %q", args[1])
+					return in.usage("This command takes two arguments: <job> <version|tag>")
 				}
 				return in.onJob(args[0], *detach, *verbose, func(c *apiclient.Client, job string) (string, error) {
+					version, err := in.versionTyped(c, job, args[1])
+					if err != nil {
+						return "", err
+					}
 					resp, err := c.RevertJob(in.ctx, job, version, nil)
 					if err != nil {
 						return "", fmt.Errorf("Error reverting job: %w", err)

@@ -214,6 +214,8 @@ func specs() []spec {
 		jobPlanSpec(),
 		jobHistorySpec(),
 		jobRevertSpec(),
+		jobTagApplySpec(),
+		jobTagUnsetSpec(),
 		jobScaleSpec(),
 		jobScalingEventsSpec(),
 		jobEvalSpec(),
@@ -285,6 +287,7 @@ func groups() []spec {
 	}
 	return []spec{
 		group("job", "Interact with jobs", "Groups the commands that submit, show and stop jobs."),
+		group("job tag", "Interact with the tags of versions", "Groups the commands that give versions of jobs names, and take them away."),
 		group("alloc", "Interact with allocations", "Groups the commands about allocations: instances of a task group on a node."),
 		group("node", "Interact with nodes", "Groups the commands about nodes: the machines that run tasks."),
 		group("node meta", "Interact with the metadata of nodes", "Groups the commands about the metadata of nodes, which jobs can ask for as ${meta.<key>}."),

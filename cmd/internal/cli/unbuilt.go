@@ -17,7 +17,6 @@ job periodic force                   : periodic jobs
 job promote                          : canaries and deployments
 job deployments                      : deployments; "job history" shows the versions of a job
 job action                           : actions of tasks
-job tag apply|unset                  : tags of job versions; "job history" shows them by number
 alloc pause                          : schedules of tasks, an enterprise feature
 alloc checks                         : services and their checks
 node drain                           : draining nodes; "node eligibility -disable" keeps new allocations off a node

@@ -95,6 +95,11 @@ func tell(s *projections.State) string {
 	}
 	for j := range s.Jobs() {
 		fmt.Fprintf(&b, "job %v version %d %s\n", j.Key, j.Version, j.Status())
+		for version := range j.Version + 1 {
+			if tag := j.TagOf(version); tag != nil {
+				fmt.Fprintf(&b, "  version %d tag %q %q of %d\n", version, tag.Name, tag.Description, tag.TaggedTime)
+			}
+		}
 		for _, group := range slices.Sorted(maps.Keys(j.Summary)) {
 			fmt.Fprintf(&b, "  group %s %+v\n", group, j.Summary[group])
 		}

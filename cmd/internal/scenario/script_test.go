@@ -121,6 +121,12 @@ func (c *cluster) verb(d *datadriven.TestData) (string, error) {
 		if r != nil {
 			return "", r
 		}
+	case "tag":
+		return "", c.ask(commands.TagVersion{
+			Key: event.JobKey{Namespace: event.DefaultNamespace, ID: d.CmdArgs[0].Key}, Name: textArg(d, "as", ""), Description: textArg(d, "description", ""),
+		})
+	case "untag":
+		return "", c.ask(commands.UntagVersion{Key: event.JobKey{Namespace: event.DefaultNamespace, ID: d.CmdArgs[0].Key}, Name: textArg(d, "as", "")})
 	case "silence":
 		n := c.nodes[d.CmdArgs[0].Key]
 		n.silent = true
