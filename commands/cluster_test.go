@@ -417,6 +417,12 @@ func (c *cluster) line(r *event.Record) string {
 			return fmt.Sprintf("%s %v: %s", c.nodeName(e.NodeID), e.Status, e.Description)
 		}
 		return fmt.Sprintf("%s %v", c.nodeName(e.NodeID), e.Status)
+	case *event.AllocationsMarked:
+		var names []string
+		for _, id := range e.IDs {
+			names = append(names, c.allocName(id))
+		}
+		return fmt.Sprintf("%s migrate %v, without delay %v", strings.Join(names, " "), e.Migrate, e.NoShutdownDelay)
 	case *event.AllocationsReported:
 		text := fmt.Sprintf("%s report %d", c.nodeName(e.NodeID), e.Sequence)
 		for _, d := range e.Deltas {

@@ -71,9 +71,10 @@ type SubmitJob struct {
 
 // StopJob takes a job out of service. Purge forgets it as well.
 type StopJob struct {
-	Key          event.JobKey
-	Purge        bool
-	EvalPriority int // 0 = the job's
+	Key             event.JobKey
+	Purge           bool
+	EvalPriority    int  // 0 = the job's
+	NoShutdownDelay bool // its nodes do not wait out shutdown delays
 }
 
 // EvaluateJob asks the scheduler to look at a job again.

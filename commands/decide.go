@@ -243,6 +243,11 @@ func (c StopJob) decide(d *decision) *Rejection {
 		return nil // what is not there is stopped already
 	}
 	evalID := d.newID("evaluation", 0)
+	if c.NoShutdownDelay {
+		if r := d.hurry(old, evalID); r != nil {
+			return r
+		}
+	}
 	modifyIndex := old.JobModifyIndex
 	if c.Purge || !old.Stopped {
 		modifyIndex = d.emit(&event.JobStopped{

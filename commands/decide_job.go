@@ -7,6 +7,28 @@ import (
 	"drover/projections"
 )
 
+// hurry marks those of a job's allocations that would wait before they are killed.
+func (d *decision) hurry(job *projections.Job, evalID event.ID) *Rejection {
+	var ids event.IDs
+	for a := range d.state.AllocationsOf(job.Key) {
+		if a.Live() && !a.NoShutdownDelay() && waits(a.Spec.Job.LookupGroup(a.Group)) {
+			ids = append(ids, a.ID)
+		}
+	}
+	switch {
+	case len(ids) > markedMax:
+		return reject(ReasonInvalid, "%d allocations of job %q would have to be told not to wait; the limit is %d: stop it with its delay", len(ids), job.Key.ID, markedMax)
+	case len(ids) > 0:
+		d.emit(&event.AllocationsMarked{IDs: ids, NoShutdownDelay: true}, evalID)
+	}
+	return nil
+}
+
+// waits reports whether something of a group has a shutdown delay.
+func waits(g *event.TaskGroup) bool {
+	return g != nil && (g.ShutdownDelay > 0 || slices.ContainsFunc(g.Tasks, func(t *event.Task) bool { return t.ShutdownDelay > 0 }))
+}
+
 // RevertJob makes an older version of a job its newest one.
 type RevertJob struct {
 	Key     event.JobKey

@@ -190,9 +190,6 @@ func (h *HTTP) stopJob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if noDelay {
-		return rest.Errorf(http.StatusNotImplemented, "no_shutdown_delay is not built in this version of Drover; stop the job without it")
-	}
 	priority := 0
 	if text := q.Get("eval_priority"); text != "" {
 		if priority, err = strconv.Atoi(text); err != nil {
@@ -203,7 +200,7 @@ func (h *HTTP) stopJob(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	result, err := h.do(r, apiCaller(r), StopJob{
-		Key: event.JobKey{Namespace: namespace, ID: r.PathValue("id")}, Purge: purge, EvalPriority: priority,
+		Key: event.JobKey{Namespace: namespace, ID: r.PathValue("id")}, Purge: purge, EvalPriority: priority, NoShutdownDelay: noDelay,
 	})
 	if err != nil {
 		return httpError(err, false)

@@ -86,6 +86,10 @@ const (
 	// tagNameMax bounds, in bytes, the name of a version, which is part of a path.
 	tagNameMax = 128
 
+	// markedMax bounds the allocations that one record marks: 16 bytes each, in an
+	// append of appendBytesMax.
+	markedMax = 20_000
+
 	// jobCountMax bounds the allocations of one job.
 	jobCountMax = 50_000
 

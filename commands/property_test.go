@@ -93,7 +93,7 @@ func (g *generator) submit(t *rapid.T) {
 }
 
 func (g *generator) stop(t *rapid.T) {
-	g.must(&Command{Body: StopJob{Key: event.JobKey{Namespace: space(t), ID: jobWord(t)}, Purge: rapid.Bool().Draw(t, "purge")}})
+	g.must(&Command{Body: StopJob{Key: event.JobKey{Namespace: space(t), ID: jobWord(t)}, Purge: rapid.Bool().Draw(t, "purge"), NoShutdownDelay: rapid.Bool().Draw(t, "hasty")}})
 }
 
 // places has pools and namespaces come, change and go, and a node join one.

@@ -132,7 +132,7 @@ func (c *cluster) parse(d *datadriven.TestData) (*Command, error) {
 	case "submit":
 		cmd.Body = parseSubmit(name, a, d.Input)
 	case "stop":
-		cmd.Body = StopJob{Key: key, Purge: a.has("purge"), EvalPriority: a.number("priority", 0)}
+		cmd.Body = StopJob{Key: key, Purge: a.has("purge"), EvalPriority: a.number("priority", 0), NoShutdownDelay: a.has("no-delay")}
 	case "scale":
 		scale := ScaleJob{Key: key, Group: a.word("group", "g"), Message: a.word("message", ""), Error: a.has("error"), JobModifyIndex: uint64(a.number("check-index", 0))}
 		if a.has("to") {
@@ -321,6 +321,7 @@ func parseSubmit(name string, a args, input string) SubmitJob {
 		job.TaskGroups[0].Networks = []event.NetworkResource{{Mode: mode}}
 	}
 	job.AllAtOnce = a.has("all-at-once")
+	job.TaskGroups[0].ShutdownDelay = time.Duration(a.number("delay", 0)) * time.Second
 	if a.has("max") {
 		job.TaskGroups[0].Scaling = &event.ScalingPolicy{Min: int64(a.number("min", 0)), Max: int64(a.number("max", 0)), Enabled: true}
 	}

@@ -93,7 +93,11 @@ func (d *Scheduler) Schedule(s *projections.State, eval *event.Evaluation) *even
 func stopAll(plan *event.PlanCommitted, changes []*groupChanges) {
 	for _, g := range changes {
 		for _, a := range g.unneeded {
-			plan.Stops = append(plan.Stops, event.PlannedStop{ID: a.ID, Description: describeUnneeded})
+			why := describeUnneeded
+			if a.Migrates() {
+				why = describeMigrated // somebody stopped it, and nothing takes its place
+			}
+			plan.Stops = append(plan.Stops, event.PlannedStop{ID: a.ID, Description: why})
 		}
 		for _, a := range g.lost {
 			plan.Stops = append(plan.Stops, event.PlannedStop{ID: a.ID, Client: event.ClientLost, Description: describeLost})

@@ -126,7 +126,7 @@ func TestOnePackageCommentEach(t *testing.T) {
 var shells = map[string][]string{
 	"eventlog/event": {},
 	"projections":    {"store.go", "follower.go", "idindex.go"},
-	"commands":       {"committer.go", "batch.go", "tip.go", "http.go", "http_job.go", "http_jobread.go", "http_plan.go", "http_evaluations.go", "http_jobchange.go", "http_node.go", "http_system.go", "http_scale.go", "http_alloc.go", "http_scheduler.go", "http_pool.go"},
+	"commands":       {"committer.go", "batch.go", "tip.go", "http.go", "http_job.go", "http_jobread.go", "http_plan.go", "http_evaluations.go", "http_jobchange.go", "http_node.go", "http_system.go", "http_scale.go", "http_alloc.go", "http_scheduler.go", "http_pool.go", "http_tag.go"},
 	"scheduler":      {"workers.go", "unblocker.go", "heartbeats.go", "collector.go"},
 }
 
