@@ -443,7 +443,6 @@ func TestBadWritesAreRefused(t *testing.T) {
 		{"DELETE", "/v1/job/x?purge=maybe", "", 500, "purge"},
 		{"DELETE", "/v1/job/x?eval_priority=x", "", 400, "eval_priority"},
 		{"DELETE", "/v1/job/x?eval_priority=101", "", 400, "between 1 and 100"},
-		{"DELETE", "/v1/job/x?no_shutdown_delay=true", "", 501, "not built"},
 		{"PUT", "/v1/job/x/evaluate", `{"JobID":"y"}`, 400, "JobID"},
 		{"PUT", "/v1/job/x/plan", `{}`, 400, "Job must be specified"},
 		{"PUT", "/v1/job/x/plan", `{"Job":{}}`, 500, "job.id: is required"},

@@ -11,6 +11,7 @@ import (
 // Why an allocation is taken out of service, as users read it.
 const (
 	describeUnneeded = "alloc not needed due to job update"
+	describeByHand   = "alloc was stopped by an operator" // not longer than describeUnneeded, see budget.cut
 	describeUpdated  = "alloc is being updated due to job update"
 	describeLost     = "alloc is lost since its node is down"
 	describeMigrated = "alloc is being migrated"

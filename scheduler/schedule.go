@@ -94,8 +94,8 @@ func stopAll(plan *event.PlanCommitted, changes []*groupChanges) {
 	for _, g := range changes {
 		for _, a := range g.unneeded {
 			why := describeUnneeded
-			if a.Migrates() {
-				why = describeMigrated // somebody stopped it, and nothing takes its place
+			if a.Migrates() && g.group != nil {
+				why = describeByHand // and nothing takes its place
 			}
 			plan.Stops = append(plan.Stops, event.PlannedStop{ID: a.ID, Description: why})
 		}
