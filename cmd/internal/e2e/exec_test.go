@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -219,5 +220,12 @@ func TestExecInContainer(t *testing.T) {
 	}
 	if again := awaitCount(t, c, "shop", "running", 1)[0]; again.ID != stub.ID || again.TaskStates["task"].Restarts != 0 {
 		t.Errorf("allocation %s with %d restarts", again.ID, again.TaskStates["task"].Restarts)
+	}
+	// Its control groups are the machine's: they do not go with the directories of a test.
+	_, _, err := c.Jobs().Deregister("shop", false, nil)
+	check("stop", err)
+	awaitCount(t, c, "shop", "complete", 1)
+	if groups, _ := filepath.Glob("/sys/fs/cgroup/*/drover/" + stub.ID + "*"); len(groups) > 0 {
+		t.Errorf("left: %v", groups)
 	}
 }
