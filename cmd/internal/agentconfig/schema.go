@@ -168,7 +168,8 @@ var schema = join(
 		block("label", known(text, "text", "background_color", "text_color")), known(opaque, "content_security_policy")),
 	block("telemetry",
 		known(duration, "collection_interval", "in_memory_collection_interval", "in_memory_retention_period"),
-		known(boolean, "prometheus_metrics", "publish_allocation_metrics", "publish_node_metrics", "include_alloc_metadata_in_metrics",
+		acting(boolean, "prometheus_metrics"), // they are served in any case
+		known(boolean, "publish_allocation_metrics", "publish_node_metrics", "include_alloc_metadata_in_metrics",
 			"disable_hostname", "use_node_name", "disable_dispatched_job_summary_metrics", "disable_quota_utilization_metrics",
 			"disable_rpc_rate_metrics_labels", "disable_allocation_hook_metrics"),
 		tristate("filter_default"),

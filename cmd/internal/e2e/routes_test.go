@@ -30,7 +30,8 @@ GET                   /v1/job/$J/deployments
 GET                   /v1/job/$J/deployment
 GET                   /v1/job/$J/summary
 GET                   /v1/job/$J/versions
-W DELETE              /v1/job/$J/versions/one/tag
+W                     /v1/job/$J/versions/one/tag
+DELETE                /v1/job/$J/versions/one/tag is empty
 W                     /v1/job/$J/revert
 W                     /v1/job/$J/stable
 W                     /v1/job/$J/dispatch
