@@ -67,6 +67,14 @@ func (b *builder) addresses(cfg *Config) error {
 			}
 		}
 	}
+	if cfg.Server.Enabled {
+		if err := logAddress("addresses", bind["raft"][0]); err != nil {
+			return err
+		}
+		if err := logAddress("advertise", advertise["raft"]); err != nil {
+			return err
+		}
+	}
 	cfg.Bind = Bind{HTTP: bind["http"], RPC: bind["rpc"][0], Serf: bind["serf"][0], Raft: bind["raft"][0]}
 	cfg.Advertise = Advertise{HTTP: advertise["http"], RPC: advertise["rpc"], Serf: advertise["serf"], Raft: advertise["raft"]}
 	return nil
@@ -143,10 +151,23 @@ func (b *builder) advertised(s service, ip string, dev bool) (string, error) {
 	return net.JoinHostPort(ip, strconv.Itoa(s.port)), nil
 }
 
-// withPort adds the port where an address has none.
+// logAddress refuses what the replicated log's transport cannot use, before it
+// says so in words that name neither the address nor the key.
+func logAddress(block, address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%s.raft: %w", block, err)
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() {
+		return fmt.Errorf("%s.raft: the log's replicas cannot talk over IPv6 yet, and its address would be %s; set %s { raft = \"<an IPv4 address or a name>\" }", block, address, block)
+	}
+	return nil
+}
+
 // ServerAddress completes the address of a server, host or host:port.
 func ServerAddress(address string) string { return withPort(strings.TrimSpace(address), rpcPort) }
 
+// withPort adds the port where an address has none.
 func withPort(address string, port int) string {
 	if _, _, err := net.SplitHostPort(address); err == nil {
 		return address
