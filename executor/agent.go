@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -592,7 +593,7 @@ func (a *Agent) Stats() map[string]string {
 	}
 	return map[string]string{
 		"node_id":           a.who.id.String(),
-		"known_servers":     fmt.Sprint(a.Servers()),
+		"known_servers":     strings.Join(a.Servers(), ","),
 		"num_allocations":   strconv.Itoa(len(a.runners)),
 		"last_heartbeat":    since,
 		"heartbeat_ttl":     time.Duration(a.ttl.Load()).String(),

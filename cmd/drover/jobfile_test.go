@@ -1,12 +1,21 @@
 package main
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"drover/cmd/internal/cli"
 )
 
-// What job init writes is a job that is valid as it stands, without a warning.
+// What the examples of a mesh are warned of.
+const (
+	unserved  = "kept with the job, but nothing acts on it yet: job.group.api.service, job.group.dashboard.service"
+	unbridged = `.network.mode: will not run here: no node of this version makes networks of the mode "bridge", so nothing of the group is placed`
+)
+
+// What job init writes is a job that is valid as it stands, without a warning but for the mesh, of which
+// this version has nothing.
 func TestExamplesAreValid(t *testing.T) {
 	names := cli.Examples()
 	if len(names) < 4 {
@@ -19,7 +28,11 @@ func TestExamplesAreValid(t *testing.T) {
 			continue
 		}
 		warnings, err := validateJob(job.Job)
-		if err != nil || len(warnings)+len(job.Warnings) > 0 {
+		var parsed, checked []string
+		if strings.HasPrefix(name, "connect") {
+			parsed, checked = []string{unserved}, []string{"group.api" + unbridged, "group.dashboard" + unbridged}
+		}
+		if err != nil || !slices.Equal(job.Warnings, parsed) || !slices.Equal(warnings, checked) {
 			t.Errorf("%s: %v %q %q", name, err, warnings, job.Warnings)
 		}
 	}

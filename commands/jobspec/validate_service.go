@@ -57,7 +57,11 @@ func (v *validator) service(g *event.TaskGroup, s *event.Service, path, task str
 		v.fail(path+".address", "goes with address_mode auto only, not %q", s.AddressMode)
 	}
 	v.oneOf(path+".on_update", s.OnUpdate, "require_healthy", "ignore_warnings", "ignore")
-	v.port(g, path+".port", s.PortLabel, s.AddressMode)
+	reached := s.AddressMode
+	if task == "" && s.Connect != nil && s.Connect.SidecarService != nil && reached == "auto" {
+		reached = "alloc" // by its proxy, in the network that they share
+	}
+	v.port(g, path+".port", s.PortLabel, reached)
 	if s.TaskName != "" {
 		v.taskOf(g, path+".task", s.TaskName, task)
 	}

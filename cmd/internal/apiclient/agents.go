@@ -169,3 +169,19 @@ func (c *Client) DeleteEvaluations(ctx context.Context, ids []string, filter str
 	_, err := c.write(ctx, http.MethodDelete, "/v1/evaluations", Query{}, map[string]any{"EvalIDs": ids, "Filter": filter}, &answer)
 	return answer.Count, err
 }
+
+// Health is how an agent fares, part by part: "server", "client".
+type Health map[string]struct {
+	OK      bool   `json:"ok"`
+	Message string `json:"message"`
+}
+
+// Health asks the agent how it fares. An agent that is not well answers with an error that holds the same.
+func (c *Client) Health(ctx context.Context) (health Health, err error) {
+	_, err = c.Get(ctx, "/v1/agent/health", Query{}, &health)
+	var status *StatusError
+	if errors.As(err, &status) && status.Code == http.StatusInternalServerError && json.Unmarshal([]byte(status.Message), &health) == nil {
+		return health, nil
+	}
+	return health, err
+}

@@ -28,7 +28,7 @@ type execOptions struct {
 
 func allocExecSpec() spec {
 	return spec{
-		name: "alloc exec", args: "<allocation> <command> [args]", general: true,
+		name: "alloc exec", args: "<allocation> <command> [args...]", general: true,
 		synopsis: "Runs a program beside a task",
 		about: "Run a program where a task runs: as its user, in its directory, with its environment.\n" +
 			"The exit code is the program's. In a terminal, ~. at the start of a line ends the session.",

@@ -18,7 +18,7 @@ const taskEventsShown = 10
 
 func allocStatusSpec() spec {
 	return spec{
-		name: "alloc status", args: "<allocation>", general: true,
+		name: "alloc status", args: "<allocation>", general: true, console: true,
 		synopsis: "Display allocation status information and metadata",
 		about: "Display what an allocation is, where it runs and how its tasks fare.\n" +
 			"The argument may be a prefix of the allocation's ID, of at least two characters.",

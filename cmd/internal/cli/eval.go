@@ -10,7 +10,7 @@ import (
 
 func evalStatusSpec() spec {
 	return spec{
-		name: "eval status", args: "<evaluation>", general: true,
+		name: "eval status", args: "<evaluation>", general: true, console: true,
 		synopsis: "Display evaluation status and placement failure reasons",
 		about: "Display an evaluation: what triggered it, how it ended, what it placed and what it could not place.\n" +
 			"The argument may be a prefix of the evaluation's ID, of at least two characters.",
@@ -114,7 +114,7 @@ func (in *invocation) evalHeader(e *apiclient.Evaluation, verbose bool) string {
 
 func evalListSpec() spec {
 	return spec{
-		name: "eval list", args: "", general: true,
+		name: "eval list", args: "", general: true, console: true,
 		synopsis: "List evaluations",
 		about:    "List evaluations, newest first.",
 		setup: func(fs *flag.FlagSet) runFunc {

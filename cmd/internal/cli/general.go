@@ -45,8 +45,7 @@ func (g *general) register(fs *flag.FlagSet) {
 	fs.StringVar(&c.TLS.ClientKey, "client-key", c.TLS.ClientKey, "PEM `file` with its key.")
 	fs.StringVar(&c.TLS.ServerName, "tls-server-name", c.TLS.ServerName, "The `name` to verify the agent's certificate against.")
 	fs.BoolVar(&c.TLS.SkipVerify, "tls-skip-verify", c.TLS.SkipVerify, "Do not verify the agent's certificate.")
-	fs.BoolVar(&c.TLS.SkipVerify, "insecure", c.TLS.SkipVerify, "")
-	fs.BoolVar(&g.console, "ui", false, "")
+	fs.BoolVar(&c.TLS.SkipVerify, "insecure", c.TLS.SkipVerify, "The same as -tls-skip-verify.")
 }
 
 func generalHelp() string {

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -27,6 +28,7 @@ func Examples() []string {
 	for i, e := range entries {
 		names[i] = strings.TrimSuffix(e.Name(), ".nomad.hcl")
 	}
+	slices.Sort(names) // files are sorted with what names end in
 	return names
 }
 
@@ -45,17 +47,18 @@ func jobInitSpec() spec {
 		synopsis: "Create an example job file",
 		about:    "Write a job file to start from. Without a name it is " + exampleFile + ". A file that exists is left as it is.",
 		setup: func(fs *flag.FlagSet) runFunc {
-			var short, list bool
+			var short, connect, list bool
 			var template string
 			fs.BoolVar(&short, "short", false, "Write a file without comments.")
+			fs.BoolVar(&connect, "connect", false, "Write a job of services that reach one another through Consul's mesh. This version has no\nproxies, keeps the job without placing it, and says so.")
 			fs.BoolVar(&list, "list-templates", false, "List the names that -template takes.")
 			fs.StringVar(&template, "template", "", "Write the example of this `name`.")
 			return func(in *invocation, args []string) int {
 				if len(args) > 1 {
 					return in.usage("This command takes no arguments, or one: <filename>")
 				}
-				if short && template != "" {
-					return in.usage("-short and -template cannot both be given")
+				if (short || connect) && template != "" {
+					return in.usage("-template cannot be given with -short or -connect")
 				}
 				if list {
 					in.ui.Output(strings.Join(Examples(), "\n"))
@@ -65,7 +68,12 @@ func jobInitSpec() spec {
 				if len(args) == 1 {
 					path = args[0]
 				}
-				if short {
+				switch {
+				case short && connect:
+					template = "connect-short"
+				case connect:
+					template = "connect"
+				case short:
 					template = "short"
 				}
 				return in.jobInit(path, template)

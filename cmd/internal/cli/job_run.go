@@ -28,7 +28,7 @@ type runOptions struct {
 
 func jobRunSpec() spec {
 	return spec{
-		name: "job run", args: "<path>", general: true,
+		name: "job run", args: "<path>", general: true, console: true,
 		synopsis: "Run a new job or update an existing job",
 		about: "Submit the job in the file, and wait until the scheduler has dealt with it.\n" +
 			"The path is a file, a URL, or \"-\" for the standard input. Region and namespace in the file override flags and environment.\n" +

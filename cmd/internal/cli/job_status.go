@@ -17,7 +17,7 @@ const placementGroupsShown = 5
 
 func jobStatusSpec() spec {
 	return spec{
-		name: "job status", args: "[job]", general: true,
+		name: "job status", args: "[job]", general: true, console: true,
 		synopsis: "Display status information about a job",
 		about: "Display status information about a job. Without an argument, list all jobs.\n" +
 			"The argument may be a prefix of the job's ID that fits only one job.",

@@ -20,7 +20,7 @@ type nodeStatusOptions struct {
 
 func nodeStatusSpec() spec {
 	return spec{
-		name: "node status", args: "[node]", general: true,
+		name: "node status", args: "[node]", general: true, console: true,
 		synopsis: "Display status information about nodes",
 		about: "Display status information about a node. Without an argument, list all nodes.\n" +
 			"The argument may be a prefix of the node's ID, of at least two characters.",

@@ -195,7 +195,7 @@ func raftListPeersSpec() spec {
 
 func serverMembersSpec() spec {
 	return spec{
-		name: "server members", general: true,
+		name: "server members", general: true, console: true,
 		synopsis: "Display the servers",
 		about:    "List the servers of the region and who leads.",
 		setup: func(fs *flag.FlagSet) runFunc {

@@ -115,6 +115,8 @@ type spec struct {
 	about    string // what it does, for its help
 	general  bool   // it talks to an agent and takes the general options
 	group    bool   // it only holds other commands
+	hidden   bool   // lists of commands leave it out
+	console  bool   // its answer has a page in a web console elsewhere, so it takes -ui
 	misuse   int    // exit code when its flags are wrong; 0 = 1
 	setup    func(fs *flag.FlagSet) runFunc
 	predict  complete.Predictor // of arguments; nil = nothing
@@ -133,6 +135,9 @@ func (p *Program) Run(args []string) int {
 			continue
 		}
 		app.Commands[s.name] = func() (hcli.Command, error) { return &command{p: p, spec: s}, nil }
+		if s.hidden {
+			app.HiddenCommands = append(app.HiddenCommands, s.name)
+		}
 	}
 	for alias, of := range aliases {
 		app.Commands[alias.name] = p.underOldName(alias.name, of, app.Commands[of])
@@ -209,6 +214,7 @@ func (r *renamed) Run(args []string) int {
 func specs() []spec {
 	return slices.Concat(groups(), []spec{
 		agentSpec(),
+		checkSpec(),
 		jobInitSpec(),
 		jobRunSpec(),
 		jobPlanSpec(),
@@ -323,8 +329,11 @@ func (c *command) flagSet() (own, all *flag.FlagSet, g *general, run runFunc) {
 	all = flag.NewFlagSet(c.name, flag.ContinueOnError)
 	all.SetOutput(io.Discard)
 	run = c.setup(own)
-	own.VisitAll(func(f *flag.Flag) { all.Var(f.Value, f.Name, f.Usage) })
 	g = newGeneral(c.p)
+	if c.console {
+		own.BoolVar(&g.console, "ui", false, "Accepted as it is elsewhere; there is no web console to open.")
+	}
+	own.VisitAll(func(f *flag.Flag) { all.Var(f.Value, f.Name, f.Usage) })
 	if c.general {
 		g.register(all)
 	}
@@ -419,13 +428,10 @@ func isBool(f *flag.Flag) bool {
 	return ok && b.IsBoolFlag()
 }
 
-// flagHelp lists flags with what their usage says; one without usage is hidden.
+// flagHelp lists flags with what their usage says.
 func flagHelp(fs *flag.FlagSet) string {
 	var parts []string
 	fs.VisitAll(func(f *flag.Flag) {
-		if f.Usage == "" {
-			return
-		}
 		value, usage := flag.UnquoteUsage(f)
 		head := "  -" + f.Name
 		if value != "" && !isBool(f) {

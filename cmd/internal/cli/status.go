@@ -10,7 +10,7 @@ import (
 
 func statusSpec() spec {
 	return spec{
-		name: "status", args: "[identifier]", general: true,
+		name: "status", args: "[identifier]", general: true, console: true,
 		synopsis: "Display the status output for a resource",
 		about: "Display the status of whatever the identifier names: a job, allocation, node or evaluation.\n" +
 			"Without an identifier, list all jobs.",

@@ -24,7 +24,6 @@ node identity get|renew              : identities of nodes
 node intro create                    : introduction tokens of nodes
 deployment list|status|promote|fail|pause|resume|unblock : deployments; a changed job is replaced at once
 monitor export                       : exporting stored logs; "monitor" follows them
-check                                : the checks of agents for monitoring systems; ask /v1/agent/health
 operator autopilot get-config|set-config : settings of autopilot; "operator autopilot health" shows what it sees
 operator client-state                : reading the state of a node agent from its disk
 operator debug                       : collecting an archive for support; "operator api", "monitor" and "operator metrics" show its parts

@@ -226,32 +226,6 @@ func TestVerifyOfADirectory(t *testing.T) {
 	}
 }
 
-// TestEveryCommandHelps: every command and alias has help and offers its flags.
-func TestEveryCommandHelps(t *testing.T) {
-	names := []string{}
-	for _, s := range specs() {
-		names = append(names, s.name)
-	}
-	for a := range aliases {
-		names = append(names, a.name)
-	}
-	for _, name := range names {
-		var out, errs bytes.Buffer
-		p := &Program{Version: "0", Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Now: time.Now, Zone: time.UTC,
-			RunAgent: func(context.Context, agentconfig.Config, hcli.Ui) int { return 0 }}
-		if code := p.Run(append(strings.Fields(name), "-help")); code != 0 || !strings.Contains(out.String(), "Usage: drover ") || errs.Len() > 0 {
-			t.Errorf("%s -help: exit %d\n%s%s", name, code, out.String(), errs.String())
-		}
-	}
-	for _, s := range specs() {
-		c := &command{p: &Program{}, spec: s}
-		if flags := c.AutocompleteFlags(); s.general && len(flags) < 13 {
-			t.Errorf("%s offers only %d flags", s.name, len(flags))
-		}
-		c.AutocompleteArgs()
-	}
-}
-
 // TestTheAgentCommandHandsOverACheckedConfiguration: files and flags become one
 // configuration; a mistake ends the command before anything starts.
 func TestTheAgentCommandHandsOverACheckedConfiguration(t *testing.T) {
