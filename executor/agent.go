@@ -20,6 +20,7 @@ import (
 
 	"drover/eventlog/event"
 	"drover/executor/driver"
+	"drover/executor/memdir"
 )
 
 // Agent is the node agent: it tells the servers what the machine is, takes their orders, and reports what runs.
@@ -146,7 +147,7 @@ func (a *Agent) prepare() error {
 	}
 	a.host = newHostStats(a.cfg.AllocDir)
 	a.env = &runnerEnv{
-		cfg: &a.cfg, log: a.log, node: &a.node, drivers: a.drivers, hostEnv: os.Environ(),
+		cfg: &a.cfg, log: a.log, node: &a.node, drivers: a.drivers, hostEnv: os.Environ(), memory: memdir.New(a.log),
 		wait: a.waitEnded, report: a.report, destroyed: a.destroyed,
 	}
 	return a.load()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"drover/eventlog/event"
+	"drover/executor/memdir"
 )
 
 // shimBinary is the task shim as the Makefile builds it.
@@ -46,10 +47,26 @@ func testConfig(t *testing.T, s *fakeServer) Config {
 		RawExecEnabled: true, ShimPath: shimBinary, HTTPAdvertise: "127.0.0.1:4646", NetworkInterface: "lo",
 		Collection: Collection{DiskPercentMax: 100, InodePercentMax: 100}, // the disk of who runs the tests may be full
 	}
+	unmountAfter(t, cfg.AllocDir)
 	if testing.Verbose() {
 		cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
 	return cfg
+}
+
+// unmountAfter lets go of the secrets of allocations that a test leaves behind, before its directory is removed.
+func unmountAfter(t *testing.T, allocDir string) {
+	t.Cleanup(func() {
+		allocs, err := filepath.Glob(filepath.Join(allocDir, "*"))
+		if err != nil {
+			t.Error(err)
+		}
+		for _, dir := range allocs {
+			if err := memdir.UnmountEach(dir, secretsDirName); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }
 
 // startAgent runs an agent in this process until the test ends or stop is called.

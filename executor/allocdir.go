@@ -31,8 +31,8 @@ func dirsOf(allocDir string, id event.ID, task string) taskDirs {
 	own := filepath.Join(alloc, task)
 	return taskDirs{
 		alloc: alloc, shared: shared, logs: filepath.Join(shared, "logs"), task: own,
-		local: filepath.Join(own, "local"), secrets: filepath.Join(own, "secrets"),
-		private: filepath.Join(own, "private"), tmp: filepath.Join(own, "tmp"),
+		local: filepath.Join(own, "local"), secrets: filepath.Join(own, secretsDirName),
+		private: filepath.Join(own, privateDirName), tmp: filepath.Join(own, "tmp"),
 	}
 }
 
@@ -46,6 +46,13 @@ func (d taskDirs) seenIn(fs driver.Isolation) taskDirs {
 
 // sharedDirName is the directory that all tasks of an allocation share.
 const sharedDirName = "alloc"
+
+// Directories of a task that nobody else looks into: its secrets, in memory where the machine lets the agent mount, and
+// what the agent has half fetched for it, which may be of any size.
+const (
+	secretsDirName = "secrets"
+	privateDirName = "private"
+)
 
 // buildAllocDir makes the directories of an allocation. One that is there is left as it is.
 func buildAllocDir(allocDir string, id event.ID, group *event.TaskGroup) error {

@@ -88,7 +88,7 @@ func (f *allocFiles) allowed(real string) error {
 		return errEscapes
 	}
 	for _, t := range f.tasks {
-		for _, closed := range []string{"secrets", "private"} {
+		for _, closed := range []string{secretsDirName, privateDirName} {
 			at := filepath.Join(t, closed)
 			if rel == at || strings.HasPrefix(rel, at+"/") {
 				return &httpError{http.StatusForbidden, fmt.Sprintf("Reading %s file prohibited: %s", closed, rel)}

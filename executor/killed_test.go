@@ -30,6 +30,7 @@ func newChild(t *testing.T, s *fakeServer) *child {
 	c := &child{t: t, s: s, cfg: childConfig{
 		StateDir: filepath.Join(dir, "client"), AllocDir: filepath.Join(dir, "alloc"), Server: s.address(), Shim: shimBinary,
 	}}
+	unmountAfter(t, c.cfg.AllocDir)
 	t.Cleanup(func() {
 		c.kill()
 		// What a failed test leaves running must not stay on the machine.

@@ -15,6 +15,9 @@ const (
 	defaultDriverPeriod = 30 * time.Second
 	driverPeriodParts   = 6
 
+	// defaultSecretsMB is the size of a task's directory of secrets unless its job says otherwise, the field's value.
+	defaultSecretsMB = 1
+
 	// urgentWindow gathers changes of client status into one report. It must be short, a deployment waits for it, but
 	// tasks of one group start within a few ms of each other.
 	urgentWindow = 2 * time.Millisecond

@@ -44,7 +44,7 @@ func (b *taskBasis) place(path string) (root, below string, err error) {
 	first, rest, _ := strings.Cut(clean, "/")
 	switch {
 	case !filepath.IsLocal(clean) || first != b.task.Name && first != sharedDirName,
-		first == b.task.Name && (rest == "private" || strings.HasPrefix(rest, "private/")):
+		first == b.task.Name && (rest == privateDirName || strings.HasPrefix(rest, privateDirName+"/")):
 		return "", "", fmt.Errorf("%q is outside of the task's directory", path)
 	case first == sharedDirName:
 		return b.dirs.alloc, clean, nil
@@ -90,9 +90,11 @@ func (p *preparation) artifacts(ctx context.Context) error {
 		return nil
 	}
 	// What an agent that was killed had not got whole.
-	if halves, err := filepath.Glob(filepath.Join(p.dirs.private, artifact.StagingPrefix+"*")); err == nil {
-		for _, half := range halves {
-			os.RemoveAll(half)
+	for _, dir := range []string{p.dirs.private, p.dirs.secrets} {
+		if halves, err := filepath.Glob(filepath.Join(dir, artifact.StagingPrefix+"*")); err == nil {
+			for _, half := range halves {
+				os.RemoveAll(half)
+			}
 		}
 	}
 	p.tell(event.TaskDownloadingArtifacts, nil)
@@ -110,7 +112,7 @@ func (p *preparation) artifacts(ctx context.Context) error {
 			defer func() { <-slots }()
 			err := ctx.Err()
 			if err == nil {
-				err = artifact.Fetch(ctx, j.what, j.to, p.r.env.cfg.Artifacts)
+				err = p.explainFull(j.what.Dest, artifact.Fetch(ctx, j.what, j.to, p.r.env.cfg.Artifacts))
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -161,7 +163,11 @@ func (p *preparation) artifact(a *event.TaskArtifact) (artifact.Artifact, artifa
 	if to.Root, what.Dest, err = p.place(dest); err != nil {
 		return what, to, fmt.Errorf("destination %w", err)
 	}
-	if to.Staging, err = filepath.Rel(to.Root, p.dirs.private); err != nil {
+	staging := p.dirs.private
+	if to.Root == p.dirs.task && isSecret(what.Dest) { // what is secret never touches the disk
+		staging = p.dirs.secrets
+	}
+	if to.Staging, err = filepath.Rel(to.Root, staging); err != nil {
 		return what, to, err
 	}
 	if user := p.env.interpolate(p.task.User); a.Chown && user != "" {

@@ -124,6 +124,7 @@ func abandon(env *runnerEnv, dir string) error {
 		return err
 	}
 	r := &runner{id: id, env: env, dir: dir}
+	defer dropSecrets(env, id)
 	for _, e := range entries {
 		text, ok := strings.CutPrefix(e.Name(), "task-")
 		if !ok {

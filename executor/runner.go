@@ -20,6 +20,7 @@ import (
 
 	"drover/eventlog/event"
 	"drover/executor/driver"
+	"drover/executor/memdir"
 )
 
 // runner is the shell of one allocation: a goroutine that feeds observations to the step function, keeps the state on
@@ -78,6 +79,7 @@ type runnerEnv struct {
 	node    *atomic.Pointer[event.Node]
 	drivers map[string]driver.Driver
 	hostEnv []string
+	memory  *memdir.Maker
 	// wait returns when the allocations of this node with these IDs have ended, or are not known.
 	wait func(ctx context.Context, ids []event.ID) error
 	// report hands on what changed.
@@ -539,6 +541,9 @@ func (r *runner) prepareTask(ctx context.Context, name string, start uint64) err
 	if err != nil {
 		return err
 	}
+	if err := r.env.keepSecrets(b.dirs, b.task); err != nil {
+		return err
+	}
 	if err := writePayload(b.dirs, b.job, b.task); err != nil {
 		return err
 	}
@@ -696,6 +701,7 @@ func (r *runner) reportFull() {
 
 // remove leaves nothing of the allocation.
 func (r *runner) remove() {
+	dropSecrets(r.env, r.id)
 	for _, dir := range []string{filepath.Join(r.env.cfg.AllocDir, r.id.String()), r.dir} {
 		if err := os.RemoveAll(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			r.env.log.Error("cannot remove allocation", "alloc", r.id, "err", err)

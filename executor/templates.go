@@ -234,16 +234,16 @@ func (b *taskBasis) write(t *event.Template, dir, dest string, text []byte) erro
 	}
 	defer root.Close()
 	if err := root.MkdirAll(filepath.Dir(dest), 0o755); err != nil {
-		return fmt.Errorf("write %s: %w", t.DestPath, err)
+		return fmt.Errorf("write %s: %w", t.DestPath, b.explainFull(dest, err))
 	}
 	// A name that nobody else takes: templates of one task are written one after the other.
 	half := filepath.Join(filepath.Dir(dest), "."+filepath.Base(dest)+".new")
 	if err := root.Remove(half); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("write %s: %w", t.DestPath, err)
+		return fmt.Errorf("write %s: %w", t.DestPath, b.explainFull(dest, err))
 	}
 	f, err := root.OpenFile(half, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return fmt.Errorf("write %s: %w", t.DestPath, err)
+		return fmt.Errorf("write %s: %w", t.DestPath, b.explainFull(dest, err))
 	}
 	_, err = f.Write(text)
 	if uid, gid := ownerOf(t); err == nil && (uid >= 0 || gid >= 0) {
@@ -260,7 +260,7 @@ func (b *taskBasis) write(t *event.Template, dir, dest string, text []byte) erro
 	}
 	if err != nil {
 		root.Remove(half)
-		return fmt.Errorf("write %s: %w", t.DestPath, err)
+		return fmt.Errorf("write %s: %w", t.DestPath, b.explainFull(dest, err))
 	}
 	return nil
 }

@@ -7,7 +7,7 @@ var resourcesBlock = table("resources",
 	num("cores", "Cores").act(), // no node reserves any, which the validator says
 	num("memory", "MemoryMB").dflt(300).act(),
 	num("memory_max", "MemoryMaxMB").act(),
-	num("secrets", "SecretsMB").actFor(int64(0)),
+	num("secrets", "SecretsMB").act(),
 	num("disk", "DiskMB").act(), // becomes the group's
 	num("iops", "IOPS").actFor(int64(0)),
 	many("network", "Networks", networkBlock).act(),

@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -18,6 +19,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	getter "github.com/hashicorp/go-getter/v2"
@@ -395,7 +397,11 @@ func (f *fetch) place() error {
 // merge moves one entry; directories that are there already keep what else they hold.
 func (f *fetch) merge(root *os.Root, from, to string, info fs.FileInfo) error {
 	if !info.IsDir() {
-		if err := root.Rename(from, to); err != nil {
+		err := root.Rename(from, to)
+		if errors.Is(err, syscall.EXDEV) && info.Mode().IsRegular() { // a part of the root is a file system of its own
+			err = copyFile(root, from, to, info.Mode().Perm())
+		}
+		if err != nil {
 			return err
 		}
 		return f.own(root, to)
@@ -426,6 +432,37 @@ func (f *fetch) merge(root *os.Root, from, to string, info fs.FileInfo) error {
 		}
 	}
 	return nil
+}
+
+// copyFile does what a move does where there is no way but to copy: the whole file is there, or what was there before.
+func copyFile(root *os.Root, from, to string, mode fs.FileMode) error {
+	in, err := root.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	half := filepath.Join(filepath.Dir(to), "."+filepath.Base(to)+".new")
+	if err := root.Remove(half); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	out, err := root.OpenFile(half, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	if err == nil {
+		err = out.Chmod(mode)
+	}
+	if closeErr := out.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = root.Rename(half, to)
+	}
+	if err != nil {
+		root.Remove(half)
+	}
+	return err
 }
 
 func (f *fetch) own(root *os.Root, path string) error {

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"drover/executor/memdir"
 )
 
 // entry is one of an archive: a file with content, or a link.
@@ -251,5 +254,36 @@ func TestFetchEnds(t *testing.T) {
 	cancel()
 	if err := Fetch(ctx, Artifact{Source: server.URL + "/x", Dest: "local"}, target(t), limits); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A part of the task's directory may be a file system of its own: what is fetched gets there all the same.
+func TestFetchAcrossFileSystems(t *testing.T) {
+	archive := tgz(t, entry{name: "local/tool", content: "tool", mode: 0o755}, entry{name: "local/sub/key", content: "new"})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(archive) }))
+	defer server.Close()
+	to := target(t)
+	local := filepath.Join(to.Root, "local")
+	if inMemory, err := memdir.New(slog.New(slog.DiscardHandler)).Mount(local, 1); err != nil || !inMemory {
+		t.Fatal(inMemory, err)
+	}
+	t.Cleanup(func() {
+		if err := memdir.Unmount(local); err != nil {
+			t.Error(err)
+		}
+	})
+	outside := filepath.Join(t.TempDir(), "key")
+	if err := errors.Join(os.Mkdir(filepath.Join(local, "sub"), 0o755), os.Symlink(outside, filepath.Join(local, "sub/key"))); err != nil {
+		t.Fatal(err)
+	}
+	to.Chown, to.UID, to.GID = true, os.Getuid(), os.Getgid()
+	if err := Fetch(t.Context(), Artifact{Source: server.URL + "/a.tar.gz", Dest: "."}, to, limits); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := listing(t, to.Root), "local/sub/key -rw-r--r-- \"new\"\nlocal/tool -rwxr-xr-x \"tool\""; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if _, err := os.Lstat(outside); !os.IsNotExist(err) {
+		t.Errorf("a link was followed: %v", err)
 	}
 }

@@ -215,7 +215,10 @@ func newAgent(t *testing.T, c agentConfig) *agent {
 		t.Fatal(err)
 	}
 	// Tasks outlive agents: here not beyond the test.
-	t.Cleanup(func() { endProcessesOf(c.dataDir) })
+	t.Cleanup(func() {
+		endProcessesOf(c.dataDir)
+		letGoOfSecrets(t, filepath.Join(c.dataDir, "alloc"))
+	})
 	a.start(t)
 	return a
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"drover/executor/memdir"
 )
 
 // program is the built drover, moduleRoot where it was built from.
@@ -52,6 +54,9 @@ func buildAndRun(m *testing.M) (code int, err error) {
 	}
 	defer endProcessesOf(root)
 	code = m.Run()
+	if mounts, _ := os.ReadFile("/proc/self/mounts"); bytes.Contains(mounts, []byte(root)) {
+		return 1, errors.New("left behind: mounts of tasks' secrets, see mount")
+	}
 	if left, _ := filepath.Glob(filepath.Join(tmp, "drover-*")); len(left) > 0 {
 		return 1, fmt.Errorf("left behind: %s", left)
 	}
@@ -136,5 +141,18 @@ func processesOf(dir string) map[int]string {
 func endProcessesOf(dir string) {
 	for pid := range processesOf(dir) {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // gone already, maybe
+	}
+}
+
+// letGoOfSecrets unmounts what allocations that outlive their test have mounted.
+func letGoOfSecrets(t *testing.T, allocDir string) {
+	allocs, err := filepath.Glob(filepath.Join(allocDir, "*"))
+	if err != nil {
+		t.Error(err)
+	}
+	for _, dir := range allocs {
+		if err := memdir.UnmountEach(dir, "secrets"); err != nil {
+			t.Error(err)
+		}
 	}
 }

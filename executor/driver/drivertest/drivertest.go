@@ -4,6 +4,7 @@ package drivertest
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 
 	"drover/eventlog/event"
 	"drover/executor/driver"
+	"drover/executor/memdir"
 )
 
 // Subject is a driver under test and how to have it do something.
@@ -49,6 +51,25 @@ type Subject struct {
 	Left func(t *driver.Task) []string
 }
 
+// secretText is what stands in the file key among the secrets of each task of the contract.
+const secretText = "open sesame"
+
+// inMemory has a task's secrets where an agent has them.
+func inMemory(t *testing.T, dir string) {
+	t.Helper()
+	if mounted, err := memdir.New(slog.New(slog.DiscardHandler)).Mount(dir, 1); err != nil || !mounted {
+		t.Fatalf("secrets in memory: %v, %v", mounted, err)
+	}
+	t.Cleanup(func() {
+		if err := memdir.Unmount(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.WriteFile(filepath.Join(dir, "key"), []byte(secretText), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // caseTimeout bounds one case. It is longer than the kill timeouts that the cases give, so that it shows which one ran out.
 const caseTimeout = 90 * time.Second
 
@@ -82,6 +103,7 @@ func Run(t *testing.T, s Subject) {
 				t.Fatal(err)
 			}
 		}
+		inMemory(t, made.SecretsDir)
 		return made
 	}
 	start := func(t *testing.T, config map[string]any) (*driver.Task, driver.Running) {

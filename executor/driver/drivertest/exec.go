@@ -86,6 +86,7 @@ func besides(ctx context.Context, t *testing.T, s Subject, forever func(*testing
 		return
 	}
 	b := &beside{t: t, ctx: ctx, shell: s.Shell, made: made, r: r, tag: made.AllocID.String(), subject: &s}
+	b.secrets()
 	b.streams()
 	b.terminal()
 	b.givenUp(false)
@@ -100,6 +101,21 @@ func besides(ctx context.Context, t *testing.T, s Subject, forever func(*testing
 	b.streams()
 	b.terminal()
 	b.taskEnds()
+}
+
+// secrets checks that the task finds what the agent has put into its directory of secrets, in memory.
+func (b *beside) secrets() {
+	b.t.Helper()
+	dir := b.made.SecretsDir
+	if b.subject.Driver().Capabilities().FS != driver.IsolationNone {
+		dir = driver.SecretsMount
+	}
+	out := NewScreen()
+	script := fmt.Sprintf("cat %s/key; echo; grep -q ' %s tmpfs' /proc/mounts && echo in memory; echo x > %s/mine && echo can write", dir, dir, dir)
+	code, err := b.run(b.ctx, driver.Exec{Command: []string{b.shell, "-c", script}, Stdin: strings.NewReader(""), Stdout: out, Stderr: out})
+	if want := secretText + "\nin memory\ncan write\n"; err != nil || code != 0 || out.String() != want {
+		b.t.Errorf("secrets: code %d, %v, said %q, want %q", code, err, out, want)
+	}
 }
 
 func (b *beside) run(ctx context.Context, x driver.Exec) (int, error) {
