@@ -154,6 +154,22 @@ func (k *ask) findPolicy() *scalingPolicy {
 	return nil
 }
 
+// policies are the scaling policies of the namespaces asked for, of one job and of one type where these are named, by ID.
+func (k *ask) policies(job, kind string) (found []*scalingPolicy) {
+	for j := range k.state.ScaledJobs() {
+		if !k.InNamespace(j.Key.Namespace) || job != "" && job != j.Key.ID {
+			continue
+		}
+		for p := range policiesOf(j) {
+			if kind == "" || p.policy.Type == kind {
+				found = append(found, p)
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b *scalingPolicy) int { return a.id.Compare(b.id) })
+	return found
+}
+
 var (
 	scalingPoliciesIndex  = tableIndex(projections.TableScalingPolicies)
 	scalingPoliciesMatter = table(scalingPoliciesTable)
@@ -162,19 +178,8 @@ var (
 var scalingPoliciesView = view{
 	index: scalingPoliciesIndex, matter: scalingPoliciesMatter,
 	show: func(k *ask) (any, error) {
-		job, kind := k.Get("job"), k.Get("type")
-		var found []*scalingPolicy
-		for j := range k.state.ScaledJobs() {
-			if !k.InNamespace(j.Key.Namespace) || job != "" && job != j.Key.ID {
-				continue
-			}
-			for p := range policiesOf(j) {
-				if (kind == "" || p.policy.Type == kind) && strings.HasPrefix(p.id.String(), k.Prefix) {
-					found = append(found, p)
-				}
-			}
-		}
-		slices.SortFunc(found, func(a, b *scalingPolicy) int { return a.id.Compare(b.id) })
+		found := k.policies(k.Get("job"), k.Get("type"))
+		found = slices.DeleteFunc(found, func(p *scalingPolicy) bool { return !strings.HasPrefix(p.id.String(), k.Prefix) })
 		return list(k, rest.KeyID, turned(k, slices.Values(found)),
 			func(p *scalingPolicy) rest.Key { return byID(p.id) },
 			func(p *scalingPolicy) any { return p.stub() },

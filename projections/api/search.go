@@ -22,6 +22,7 @@ const (
 	contextNodes      = "nodes"
 	contextNamespaces = "namespaces"
 	contextNodePools  = "node_pools"
+	contextPolicies   = "scaling_policy"
 	contextGroups     = "groups"
 	contextTasks      = "tasks"
 	contextServices   = "services"
@@ -31,12 +32,12 @@ const (
 )
 
 var (
-	prefixContexts = []string{contextJobs, contextEvals, contextAllocs, contextNodes, contextNodePools, contextNamespaces}
+	prefixContexts = []string{contextJobs, contextEvals, contextAllocs, contextNodes, contextNodePools, contextNamespaces, contextPolicies}
 	// jobParts are found by what stands in jobs.
 	jobParts      = []string{contextJobs, contextGroups, contextTasks, contextServices, contextImages, contextCommands, contextClasses}
-	fuzzyContexts = append(slices.Clone(jobParts), contextEvals, contextAllocs, contextNodes, contextNodePools, contextNamespaces)
+	fuzzyContexts = append(slices.Clone(jobParts), contextEvals, contextAllocs, contextNodes, contextNodePools, contextNamespaces, contextPolicies)
 	// emptyContexts are those of objects that this version knows none of.
-	emptyContexts = []string{"deployment", "plugins", "volumes", "host_volumes", "scaling_policy", "vars"}
+	emptyContexts = []string{"deployment", "plugins", "volumes", "host_volumes", "vars"}
 )
 
 // SearchResult is what /v1/search answers: identifiers by context, and whether
@@ -96,7 +97,7 @@ func (a *API) search(find func(k *ask, prefix, text string, contexts []string) (
 		k.Index = 0 // a search does not wait
 		return a.answer(w, k, view{
 			index: func(k *ask) uint64 {
-				return max(jobsIndex(k), evaluationsIndex(k), allocationsIndex(k), nodesIndex(k), nodePoolsIndex(k), namespacesIndex(k))
+				return max(jobsIndex(k), evaluationsIndex(k), allocationsIndex(k), nodesIndex(k), nodePoolsIndex(k), namespacesIndex(k), scalingPoliciesIndex(k))
 			},
 			matter: nothing,
 			show:   func(k *ask) (any, error) { return find(k, asked.Prefix, asked.Text, contexts) },
@@ -154,6 +155,8 @@ func identifiers(k *ask, context, prefix string) iter.Seq[string] {
 			func(a *projections.Allocation) string { return text(a.ID) })
 	case contextNodes:
 		found = names(k.state.NodesByPrefix(raw), func(n *projections.Node) string { return text(n.Info.ID) })
+	case contextPolicies:
+		found = names(slices.Values(k.policies("", "")), func(p *scalingPolicy) string { return text(p.id) })
 	default:
 		return func(func(string) bool) {}
 	}
@@ -245,13 +248,16 @@ func searchFuzzy(k *ask, text string, contexts []string) FuzzyResult {
 		}
 		result.Matches[context], result.Truncations[context] = matches, len(list) > searchResultsMax
 	}
-	if wants(contextEvals) { // they have no names
-		list, more := some(searchResultsMax, identifiers(k, contextEvals, text))
+	for _, context := range []string{contextEvals, contextPolicies} { // they have no names
+		if !wants(context) {
+			continue
+		}
+		list, more := some(searchResultsMax, identifiers(k, context, text))
 		matches := []FuzzyMatch{}
 		for _, id := range list {
 			matches = append(matches, FuzzyMatch{ID: id})
 		}
-		result.Matches[contextEvals], result.Truncations[contextEvals] = matches, more
+		result.Matches[context], result.Truncations[context] = matches, more
 	}
 	return result
 }

@@ -78,6 +78,22 @@ func TestSearchByPrefix(t *testing.T) {
 			t.Errorf("%q in %s: %v, want %q", test.prefix, test.context, got.Matches, test.want)
 		}
 	}
+
+	// Scaling policies are found by their IDs, those of stopped jobs are none.
+	scaled := batchJob("scaled")
+	scaled.TaskGroups[0].Scaling = &event.ScalingPolicy{Type: "horizontal", Max: 3, Enabled: true}
+	c.submit(scaled, 0, id(0x300))
+	policy := scalingPolicyID(event.JobKey{Namespace: "default", ID: "scaled"}, scaled.TaskGroups[0].Name).String()
+	if got := find(policy[:5], contexts.ScalingPolicies, "").Matches[contexts.ScalingPolicies]; !slices.Equal(got, []string{policy}) {
+		t.Errorf("scaling policies: %v", got)
+	}
+	if got := find(policy[:5], contexts.All, "other").Matches[contexts.ScalingPolicies]; len(got) != 0 {
+		t.Errorf("scaling policies of another namespace: %v", got)
+	}
+	if fuzzy, _, err := client.Search().FuzzySearch(policy[:8], contexts.All, nil); err != nil || len(fuzzy.Matches[contexts.ScalingPolicies]) != 1 {
+		t.Errorf("scaling policies: %+v (%v)", fuzzy, err)
+	}
+
 	if _, _, err := client.Search().PrefixSearch("a", "nonsense", nil); err == nil || !strings.Contains(err.Error(), "context must be one of") {
 		t.Errorf("an unknown context: %v", err)
 	}

@@ -1,15 +1,9 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"io"
-	"slices"
-	"strings"
-	"time"
-
-	"github.com/posener/complete"
 
 	"drover/cmd/internal/apiclient"
 )
@@ -127,51 +121,4 @@ func reconcileSummariesSpec() spec {
 			}
 		},
 	}
-}
-
-// completionPatience is how long a person who presses Tab waits for an agent.
-const completionPatience = 2 * time.Second
-
-// predictIDs offers the identifiers of some contexts that begin as typed.
-func (p *Program) predictIDs(contexts []string) complete.Predictor {
-	return complete.PredictFunc(func(a complete.Args) []string {
-		c, err := apiclient.New(newGeneral(p).cfg)
-		if err != nil {
-			return nil
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), completionPatience)
-		defer cancel()
-		context := "all"
-		if len(contexts) == 1 {
-			context = contexts[0]
-		}
-		found, err := c.Search(ctx, a.Last, context)
-		if err != nil {
-			return nil
-		}
-		var list []string
-		for _, context := range contexts {
-			list = append(list, found[context]...)
-		}
-		return list
-	})
-}
-
-// completes names the contexts that a command's argument is one of.
-func completes(name string) []string {
-	switch first, _, _ := strings.Cut(name, " "); {
-	case name == "status":
-		return []string{"jobs", "allocs", "nodes", "evals"}
-	case slices.Contains([]string{"job run", "job validate", "job plan", "job init"}, name):
-		return nil // files
-	case first == "job":
-		return []string{"jobs"}
-	case first == "alloc":
-		return []string{"allocs"}
-	case first == "node" && !strings.HasPrefix(name, "node pool"):
-		return []string{"nodes"}
-	case first == "eval":
-		return []string{"evals"}
-	}
-	return nil
 }

@@ -373,33 +373,6 @@ func (c *command) Help() string {
 	return strings.TrimRight(b.String(), " \n")
 }
 
-// AutocompleteFlags offers every flag of the command.
-func (c *command) AutocompleteFlags() complete.Flags {
-	_, all, _, _ := c.flagSet()
-	flags := complete.Flags{}
-	all.VisitAll(func(f *flag.Flag) {
-		flags["-"+f.Name] = complete.PredictAnything
-		if isBool(f) {
-			flags["-"+f.Name] = complete.PredictNothing
-		}
-		if strings.HasSuffix(f.Name, "file") || f.Name == "config" {
-			flags["-"+f.Name] = complete.PredictFiles("*")
-		}
-	})
-	return flags
-}
-
-// AutocompleteArgs offers what the command's arguments may be.
-func (c *command) AutocompleteArgs() complete.Predictor {
-	if c.predict != nil {
-		return c.predict
-	}
-	if contexts := completes(c.name); len(contexts) > 0 && c.general && !c.group {
-		return c.p.predictIDs(contexts)
-	}
-	return complete.PredictNothing
-}
-
 // invocation is one run of a command.
 type invocation struct {
 	ctx  context.Context

@@ -12,7 +12,7 @@ func statusSpec() spec {
 	return spec{
 		name: "status", args: "[identifier]", general: true, console: true,
 		synopsis: "Display the status output for a resource",
-		about: "Display the status of whatever the identifier names: a job, allocation, node or evaluation.\n" +
+		about: "Display the status of whatever the identifier names: a job, allocation, node, evaluation or\nnamespace.\n" +
 			"Without an identifier, list all jobs.",
 		setup: func(fs *flag.FlagSet) runFunc {
 			verbose := fs.Bool("verbose", false, "Show full IDs and absolute times.")
@@ -82,6 +82,13 @@ func (in *invocation) matches(c *apiclient.Client, typed string, verbose bool) (
 		all = append(all, match{"Jobs", j.ID, j.ID == typed, func() int {
 			return in.jobStatus(c, j.ID, jobStatusOptions{evals: verbose, verbose: verbose})
 		}})
+	}
+	namespaces, _, err := c.Namespaces(in.ctx, apiclient.Query{Prefix: typed})
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range namespaces {
+		all = append(all, match{"Namespaces", n.Name, n.Name == typed, func() int { in.namespaceStatus(n); return 0 }})
 	}
 	prefix, ok := evenPrefix(typed)
 	if !ok {
