@@ -76,6 +76,7 @@ func (r *Runtime) Start(t *driver.Task, c *Container) (*Task, error) {
 	if err != nil {
 		return nil, err
 	}
+	go groups.expectMove() // while the programs that make the container start
 	if err := os.MkdirAll(t.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}

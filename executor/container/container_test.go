@@ -1,6 +1,7 @@
 package container
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -31,6 +32,18 @@ func TestWhereControlGroupsAre(t *testing.T) {
 			t.Errorf("%s: version %d, %q", c.name, got.Version, got.dirs("a/t/1"))
 		}
 	}
+	for table, want := range map[string]string{
+		"9:pids:/x\n5:memory:/system.slice/a:b\n0::/y\n":       "/sys/fs/cgroup/memory/system.slice/a:b",
+		"4:memory:/../x\n3:cpu,cpuacct:/\n1:name=systemd:/z\n": "/sys/fs/cgroup/cpu,cpuacct",
+		"7:pids:/\nnothing\n":                                  "",
+	} {
+		if got := cgroupsOf(v1).own(table); got != want {
+			t.Errorf("%q: own group %q, want %q", table, got, want)
+		}
+	}
+	if got := cgroupsOf(v2).own("0::/user.slice/s.scope\n"); got != "/sys/fs/cgroup/user.slice/s.scope" {
+		t.Errorf("own group %q", got)
+	}
 	names := map[string]bool{}
 	for _, id := range []string{"a/t t/1", "a/t_t/1", "a/t\nt/1", "a/" + strings.Repeat("x", 300) + "/1", "a/" + strings.Repeat("x", 300) + "/2"} {
 		path := cgroupsOf(v1).path(id)
@@ -38,6 +51,24 @@ func TestWhereControlGroupsAre(t *testing.T) {
 			t.Errorf("%q stands at %q", id, path)
 		}
 		names[path] = true
+	}
+}
+
+// What is done ahead of a move into a control group can be done here, and moves nothing.
+func TestExpectMove(t *testing.T) {
+	before, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups, err := FindCgroups()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := groups.expectMove(); err != nil {
+		t.Error(err)
+	}
+	if after, err := os.ReadFile("/proc/self/cgroup"); err != nil || string(after) != string(before) {
+		t.Errorf("control groups %s became %s, %v", before, after, err)
 	}
 }
 
