@@ -39,7 +39,7 @@ func (h *HTTP) readRegistration(body []byte, namespace string) (*registration, e
 	if err != nil {
 		return nil, err
 	}
-	jobspec.AddImplied(req.Job)
+	Complete(h.cfg.Store.Snapshot(), req.Job)
 	if err := checkPriority(req.EvalPriority); err != nil {
 		return nil, err
 	}
@@ -53,6 +53,19 @@ func (h *HTTP) readRegistration(body []byte, namespace string) (*registration, e
 	}
 	warnings = append(warnings, memoryIgnored(h.cfg.Store.Snapshot(), req.Job)...)
 	return &registration{req, warningText(slices.Concat(req.Warnings, warnings))}, nil
+}
+
+// Complete writes into a valid job what follows from it and its author left out: constraints, and the node pool, which
+// is its namespace's.
+func Complete(s *projections.State, job *event.Job) {
+	jobspec.AddImplied(job)
+	if job.NodePool != "" {
+		return
+	}
+	job.NodePool = event.DefaultPool
+	if n := s.Namespace(job.Namespace); n != nil && n.NodePoolConfiguration != nil && n.NodePoolConfiguration.Default != "" {
+		job.NodePool = n.NodePoolConfiguration.Default
+	}
 }
 
 // memoryIgnored names the tasks that ask for more memory than they are sure of where

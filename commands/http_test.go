@@ -295,6 +295,38 @@ func TestASmallDiskOfOldGetsRoomForLogs(t *testing.T) {
 	}
 }
 
+// A job that names no node pool goes into its namespace's, and one that names one stays there.
+func TestNamespacesHaveADefaultNodePool(t *testing.T) {
+	s := serve(t)
+	if _, err := s.client.NodePools().Register(&nomad.NodePool{Name: "gpu"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.Namespaces().Register(&nomad.Namespace{Name: "vision", NodePoolConfiguration: &nomad.NamespaceNodePoolConfiguration{
+		Default: "gpu", Allowed: []string{"default"},
+	}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ namespace, pool, want string }{
+		{"default", "", "default"}, {"default", "gpu", "gpu"}, {"vision", "", "gpu"}, {"vision", "default", "default"},
+	} {
+		job := sleeper("in-" + c.namespace + "-" + c.pool)
+		job.Namespace = &c.namespace
+		if c.pool != "" {
+			job.NodePool = &c.pool
+		}
+		if _, _, err := s.client.Jobs().Register(job, nil); err != nil {
+			t.Errorf("%+v: %v", c, err)
+			continue
+		}
+		if plan, _, err := s.client.Jobs().Plan(job, true, nil); err != nil || plan.Diff.Type != "None" {
+			t.Errorf("%+v: planned again: %+v, %v", c, plan, err)
+		}
+		if got := s.store.Snapshot().Job(event.JobKey{Namespace: c.namespace, ID: *job.ID}).Spec.Job.NodePool; got != c.want {
+			t.Errorf("%+v: in pool %q", c, got)
+		}
+	}
+}
+
 // A plan says what a registration would do, and does none of it.
 func TestOfficialClientPlansJobs(t *testing.T) {
 	s := serve(t)

@@ -262,7 +262,7 @@ func missingNetwork(group *event.TaskGroup, n *event.Node) string {
 		return ""
 	}
 	network := group.Networks[0]
-	if network.Mode == "bridge" || strings.HasPrefix(network.Mode, "cni/") {
+	if network.Mode == "bridge" || network.Mode == "none" || strings.HasPrefix(network.Mode, "cni/") {
 		offers := func(o event.NetworkResource) bool { return o.Mode == network.Mode }
 		offersNode := func(o event.NodeNetwork) bool { return o.Mode == network.Mode }
 		res := n.NodeResources

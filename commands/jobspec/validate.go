@@ -250,11 +250,8 @@ func (v *validator) beyond(g *event.TaskGroup, path string) {
 		v.warn(at, "will not run here: no node of this version %s, so nothing of the group is placed", what)
 	}
 	if len(g.Networks) > 0 {
-		switch mode := g.Networks[0].Mode; {
-		case mode == "bridge", strings.HasPrefix(mode, "cni/"):
+		if mode := g.Networks[0].Mode; mode == "bridge" || mode == "none" || strings.HasPrefix(mode, "cni/") {
 			wait(path+".network.mode", fmt.Sprintf("makes networks of the mode %q", mode))
-		case mode == "none":
-			v.warn(path+".network.mode", "will not run here: no node of this version makes networks of the mode %q, so allocations of the group fail", mode)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(g.Volumes)) {

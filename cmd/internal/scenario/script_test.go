@@ -240,6 +240,7 @@ func (c *cluster) submit(d *datadriven.TestData) error {
 	if _, err := jobspec.Validate(parsed.Job); err != nil {
 		return err
 	}
+	commands.Complete(c.state, parsed.Job)
 	spec, err := commands.NewBlob(parsed.Job)
 	if err != nil {
 		return err
