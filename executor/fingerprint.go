@@ -88,7 +88,7 @@ func fingerprint(ctx context.Context, cfg *Config, id event.ID, drivers []driver
 			Disk:     event.NodeDisk{DiskMB: cfg.Reserved.DiskMB},
 			Networks: event.ReservedNetworks{ReservedHostPorts: cfg.Reserved.Ports},
 		},
-		HostVolumes: cfg.HostVolumes, HostNetworks: cfg.HostNetworks, NodeMaxAllocs: cfg.NodeMaxAllocs,
+		HostVolumes: cfg.HostVolumes, NodeMaxAllocs: cfg.NodeMaxAllocs,
 	}
 	if groups, err := container.FindCgroups(); err == nil && os.Geteuid() == 0 {
 		n.CgroupParent = groups.Parent()
@@ -330,6 +330,14 @@ func (h HostSources) network(cfg *Config, n *event.Node) error {
 	if err != nil {
 		return err
 	}
+	within := map[string]netip.Prefix{}
+	for alias, hn := range cfg.HostNetworks {
+		if hn.CIDR != "" {
+			if within[alias], err = netip.ParsePrefix(hn.CIDR); err != nil {
+				return fmt.Errorf("cidr of host network %q: %w", alias, err)
+			}
+		}
+	}
 	speed := cfg.NetworkSpeedMbit
 	for _, i := range all {
 		mbit := h.speedMbit(i.Name)
@@ -350,15 +358,13 @@ func (h HostSources) network(cfg *Config, n *event.Node) error {
 				if hn.Interface != "" && hn.Interface != i.Name {
 					continue
 				}
-				if hn.CIDR != "" {
-					prefix, err := netip.ParsePrefix(hn.CIDR)
-					if err != nil {
-						return fmt.Errorf("cidr of host network %q: %w", alias, err)
-					}
-					if !prefix.Contains(addr) {
-						continue
-					}
+				if prefix, ok := within[alias]; ok && !prefix.Contains(addr) || !usable(addr, i.Addresses) {
+					continue
 				}
+				if n.HostNetworks == nil {
+					n.HostNetworks = map[string]*event.HostNetwork{}
+				}
+				n.HostNetworks[alias] = hn
 				network.Addresses = append(network.Addresses, event.NodeNetworkAddress{
 					Family: family, Alias: alias, Address: addr.String(), ReservedPorts: hn.ReservedPorts,
 				})
@@ -366,6 +372,13 @@ func (h HostSources) network(cfg *Config, n *event.Node) error {
 		}
 		if len(network.Addresses) > 0 {
 			n.NodeResources.NodeNetworks = append(n.NodeResources.NodeNetworks, network)
+		}
+	}
+	// What has no address is not offered: a port there would be bound somewhere else, or nowhere.
+	for _, alias := range slices.Sorted(maps.Keys(cfg.HostNetworks)) {
+		if n.HostNetworks[alias] == nil {
+			cfg.Logger.Warn("no address of this machine is in a host network: jobs that ask for it are not placed here", "host_network", alias,
+				"cidr", cfg.HostNetworks[alias].CIDR, "interface", cfg.HostNetworks[alias].Interface)
 		}
 	}
 	for _, addr := range chosen.Addresses {

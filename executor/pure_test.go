@@ -154,7 +154,10 @@ func TestFingerprint(t *testing.T) {
 	cfg := Config{
 		AllocDir: "/a", StateDir: "/s", Servers: []string{"x:1"}, Host: machine(), Meta: map[string]string{"rack": "r1"}, NodeClass: "big",
 		Reserved: Reserved{CPUMHz: 400, MemoryMB: 100, Ports: "22,80"}, HTTPAdvertise: "10.0.0.5:4646",
-		HostNetworks: map[string]*event.HostNetwork{"public": {Name: "public", CIDR: "192.0.2.0/24", ReservedPorts: "443"}},
+		HostNetworks: map[string]*event.HostNetwork{
+			"public": {Name: "public", CIDR: "192.0.2.0/24", ReservedPorts: "443"}, "away": {Name: "away", CIDR: "198.51.100.0/24"},
+			"wrong": {Name: "wrong", CIDR: "192.0.2.0/24", Interface: "eth1"},
+		},
 	}.withDefaults()
 	if err := cfg.validate(); err != nil {
 		t.Fatal(err)
@@ -190,6 +193,9 @@ func TestFingerprint(t *testing.T) {
 		{Mode: "host", Device: "eth1", MacAddress: "00:02", Speed: 2500, Addresses: []event.NodeNetworkAddress{{Family: "ipv4", Alias: "default", Address: "10.0.0.5"}}},
 	}, r.NodeNetworks); diff != "" {
 		t.Error(diff)
+	}
+	if len(n.HostNetworks) != 1 || n.HostNetworks["public"] == nil {
+		t.Errorf("host networks %v: only those with an address are offered", n.HostNetworks)
 	}
 	if rr := n.ReservedResources; rr.Cpu.CpuShares != 400 || rr.Networks.ReservedHostPorts != "22,80" {
 		t.Errorf("reserved %+v", rr)

@@ -180,3 +180,31 @@ func TestUsageCountsEndedChildren(t *testing.T) {
 	s.stop(id)
 	s.untilStatus(id, event.ClientComplete)
 }
+
+// A port of a host network that the node has lost is bound nowhere else.
+func TestHostNetworkGone(t *testing.T) {
+	s := newFakeServer(t)
+	cfg := testConfig(t, s)
+	cfg.HostNetworks = map[string]*event.HostNetwork{"inner": {Name: "inner", Interface: "lo"}}
+	a, _ := startAgent(t, cfg)
+	network := func(name string) func(*event.Order) {
+		return func(o *event.Order) {
+			o.Ports = []event.AssignedPort{{Label: "http", Value: 21000, HostNetwork: name}}
+		}
+	}
+	id := s.place(shellJob("echo $NOMAD_ADDR_http $NOMAD_HOST_IP_http", batch), network("inner"))
+	s.untilStatus(id, event.ClientComplete)
+	if got := logOf(t, a, id, "main.stdout.0"); got != "127.0.0.1:21000 127.0.0.1\n" {
+		t.Errorf("output %q", got)
+	}
+	id = s.place(shellJob("echo $NOMAD_ADDR_http", batch), network("gone"))
+	s.untilStatus(id, event.ClientFailed)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.tasks[id]["main"].Events {
+		if e.Type == event.TaskDriverFailure && strings.Contains(e.Message(), `no address in the host network "gone" any more`) {
+			return
+		}
+	}
+	t.Errorf("events %+v", s.tasks[id]["main"].Events)
+}

@@ -577,7 +577,11 @@ func (r *runner) task(name string, start uint64) (*driver.Task, driver.Driver, e
 		ready.MemoryMaxMB = int64(t.Resources.MemoryMaxMB)
 	}
 	for _, p := range b.order.Ports {
-		ready.Ports = append(ready.Ports, driver.Port{Label: p.Label, HostIP: addressOf(r.env.node.Load(), p.HostNetwork), Host: p.Value, To: p.To})
+		ip := r.env.node.Load().HostAddress(p.HostNetwork)
+		if ip == "" && p.HostNetwork != "" && p.HostNetwork != "default" { // bound anywhere else, it might be open to all the world
+			return nil, nil, driver.Unrecoverable{Err: fmt.Errorf("port %q: this node has no address in the host network %q any more", p.Label, p.HostNetwork)}
+		}
+		ready.Ports = append(ready.Ports, driver.Port{Label: p.Label, HostIP: ip, Host: p.Value, To: p.To})
 	}
 	if ready.Mounts, err = mountsOf(b.group, t, env, r.env.node.Load()); err != nil {
 		return nil, nil, err

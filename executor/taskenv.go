@@ -61,7 +61,7 @@ func buildTaskEnv(in envInput) *taskEnv {
 		v["NOMAD_PARENT_CGROUP"] = in.node.CgroupParent
 	}
 	for _, p := range o.Ports {
-		ip := addressOf(in.node, p.HostNetwork)
+		ip := in.node.HostAddress(p.HostNetwork)
 		e.port(p, ip)
 		// Job files whose tasks had ports of their own ask for those of a sibling by its name.
 		for _, sibling := range in.group.Tasks {
@@ -143,24 +143,6 @@ func denied(patterns []string, name string) bool {
 		}
 	}
 	return false
-}
-
-// addressOf is the node's address of that alias, the default one for "".
-func addressOf(n *event.Node, alias string) string {
-	if alias == "" {
-		alias = "default"
-	}
-	for _, network := range n.NodeResources.NodeNetworks {
-		for _, a := range network.Addresses {
-			if a.Alias == alias {
-				return a.Address
-			}
-		}
-	}
-	if len(n.NodeResources.Networks) > 0 {
-		return n.NodeResources.Networks[0].IP
-	}
-	return ""
 }
 
 // allocName is how people call an allocation: "job.group[n]".

@@ -228,21 +228,7 @@ func (n *Node) DynamicPorts() (first, last int) {
 }
 
 // Address is the address that ports are bound to when a job names no host network.
-func (n *Node) Address() string {
-	if r := n.Info.NodeResources; r != nil {
-		for _, network := range r.NodeNetworks {
-			for _, a := range network.Addresses {
-				if a.Alias == "default" {
-					return a.Address
-				}
-			}
-		}
-		if len(r.Networks) > 0 {
-			return r.Networks[0].IP
-		}
-	}
-	return ""
-}
+func (n *Node) Address() string { return n.Info.HostAddress("") }
 
 // derive computes what follows from Info.
 func (n *Node) derive() {

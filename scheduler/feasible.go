@@ -185,6 +185,8 @@ type groupRules struct {
 	group         *event.TaskGroup
 	distinctHosts bool
 	limits        []*propertyLimit
+	// networkEscapes says that the name of a port's host network has something of a single node in it.
+	networkEscapes bool
 }
 
 func newGroupRules(job *jobRules, group *event.TaskGroup) *groupRules {
@@ -198,11 +200,16 @@ func newGroupRules(job *jobRules, group *event.TaskGroup) *groupRules {
 	}
 	r.conditions = newConditions(lists...)
 	r.distinctHosts, r.limits = job.distinct(group.Constraints)
+	for _, port := range projections.GroupPorts(group) {
+		r.networkEscapes = r.networkEscapes || strings.Contains(port.HostNetwork, ".unique.")
+	}
 	return r
 }
 
 // escapes reports whether a class does not decide where the group can run.
-func (r *groupRules) escapes() bool { return r.job.conditions.escapes || r.conditions.escapes }
+func (r *groupRules) escapes() bool {
+	return r.job.conditions.escapes || r.conditions.escapes || r.networkEscapes
+}
 
 // filter says why the group cannot run on the node, whatever else runs there; ""
 // if it can. class is a small number for the node's computed class, or -1. Of the
@@ -271,7 +278,7 @@ func missingNetwork(group *event.TaskGroup, n *event.Node) string {
 		}
 	}
 	for _, port := range projections.GroupPorts(group) {
-		alias := port.HostNetwork
+		alias := n.HostNetworkOn(port.HostNetwork)
 		if alias != "" && alias != "default" && n.HostNetworks[alias] == nil {
 			return fmt.Sprintf("missing host network %q for port %q", alias, port.Label)
 		}

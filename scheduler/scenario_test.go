@@ -154,6 +154,11 @@ func applyNodeArgs(d *datadriven.TestData, n *event.Node) {
 				name, sick := strings.CutSuffix(name, "!")
 				n.Drivers[name] = &event.DriverInfo{Detected: true, Healthy: !sick}
 			}
+		case "host-networks":
+			n.HostNetworks = make(map[string]*event.HostNetwork)
+			for _, name := range arg.Vals {
+				n.HostNetworks[name] = &event.HostNetwork{Name: name}
+			}
 		case "attr", "meta":
 			into := n.Attributes
 			if arg.Key == "meta" {

@@ -132,7 +132,7 @@ var portBlock = table("port",
 	str("", "Label").act(),
 	num("static", "Value").act(),
 	num("to", "To").act(),
-	str("host_network", "HostNetwork").dflt("default").actFor("default"),
+	str("host_network", "HostNetwork").dflt("default").act(),
 	flag("ignore_collision", "IgnoreCollision").act(),
 ).labelled("Label")
 

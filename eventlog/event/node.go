@@ -1,6 +1,10 @@
 package event
 
-import "time"
+import (
+	"regexp"
+	"strings"
+	"time"
+)
 
 // Node is a machine that runs tasks, as its agent describes it. Its JSON names
 // are those of the HTTP API. The fields from Status on are derived from other
@@ -146,6 +150,50 @@ type HostNetwork struct {
 	CIDR          string `cbor:"2,keyasint,omitempty"`
 	Interface     string `cbor:"3,keyasint,omitempty"`
 	ReservedPorts string `cbor:"4,keyasint,omitempty"`
+}
+
+// HostNetworkOn is the name of the host network that a port of a job has on a node: what refers to the node in it, as in
+// net-${meta.rack}, is replaced by what the node says. What no node has stays as it is, and names no network.
+func (n *Node) HostNetworkOn(name string) string {
+	if !strings.Contains(name, "${") {
+		return name
+	}
+	return hostNetworkTarget.ReplaceAllStringFunc(name, func(reference string) string {
+		key := reference[2 : len(reference)-1]
+		if attribute, ok := strings.CutPrefix(key, "attr."); ok {
+			if value, ok := n.Attributes[attribute]; ok {
+				return value
+			}
+		} else if meta, ok := strings.CutPrefix(key, "meta."); ok {
+			if value, ok := n.Meta[meta]; ok {
+				return value
+			}
+		}
+		return reference
+	})
+}
+
+var hostNetworkTarget = regexp.MustCompile(`\$\{[A-Za-z0-9_.-]+\}`)
+
+// HostAddress is the first address of a host network on the node; "" and "default" name the one that ports are bound to
+// when a job says nothing. "" when the node has no such network.
+func (n *Node) HostAddress(network string) string {
+	if n.NodeResources == nil {
+		return ""
+	}
+	network = n.HostNetworkOn(network)
+	usual := network == "" || network == "default"
+	for _, candidate := range n.NodeResources.NodeNetworks {
+		for _, address := range candidate.Addresses {
+			if address.Alias == network || usual && address.Alias == "default" {
+				return address.Address
+			}
+		}
+	}
+	if usual && len(n.NodeResources.Networks) > 0 {
+		return n.NodeResources.Networks[0].IP
+	}
+	return ""
 }
 
 // NodeEvent is one line of a node's own history, as the API shows it.

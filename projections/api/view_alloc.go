@@ -344,6 +344,9 @@ func allocated(s *projections.State, a *projections.Allocation) *AllocatedResour
 	given.ReservedPorts, given.DynamicPorts = nil, nil
 	for i, p := range a.Ports() {
 		port := event.Port{Label: p.Label, Value: p.Value, To: p.To, HostNetwork: p.HostNetwork}
+		if node != nil {
+			port.HostNetwork = node.Info.HostNetworkOn(p.HostNetwork)
+		}
 		if port.HostNetwork == "" {
 			port.HostNetwork = "default"
 		}
@@ -360,22 +363,12 @@ func allocated(s *projections.State, a *projections.Allocation) *AllocatedResour
 	return held
 }
 
-// hostIP is the node's address in a host network; "" and "default" name the one
-// that ports are bound to when a job says nothing.
+// hostIP is the node's address in a host network.
 func hostIP(node *projections.Node, network string) string {
 	if node == nil {
 		return ""
 	}
-	if r := node.Info.NodeResources; r != nil && network != "" && network != "default" {
-		for _, n := range r.NodeNetworks {
-			for _, address := range n.Addresses {
-				if address.Alias == network {
-					return address.Address
-				}
-			}
-		}
-	}
-	return node.Address()
+	return node.Info.HostAddress(network)
 }
 
 func hostDevice(node *projections.Node) string {

@@ -36,11 +36,15 @@ func openNode(cfg agentconfig.Config, version string, logger *slog.Logger, serve
 	for name, v := range c.HostVolumes {
 		volumes[name] = &event.HostVolume{Name: name, Path: v.Path, ReadOnly: v.ReadOnly}
 	}
+	networks := make(map[string]*event.HostNetwork, len(c.HostNetworks))
+	for name, n := range c.HostNetworks {
+		networks[name] = &event.HostNetwork{Name: name, CIDR: n.CIDR, Interface: n.Interface, ReservedPorts: n.ReservedPorts}
+	}
 	return executor.New(executor.Config{
 		StateDir: c.StateDir, AllocDir: c.AllocDir, Servers: servers, Dev: cfg.Dev, Version: version,
 		Name: cfg.Name, Region: cfg.Region, Datacenter: cfg.Datacenter,
 		NodePool: c.NodePool, NodeClass: c.NodeClass, Meta: maps.Clone(c.Meta),
-		HTTPAdvertise: cfg.Advertise.HTTP, NetworkInterface: c.NetworkInterface,
+		HTTPAdvertise: cfg.Advertise.HTTP, NetworkInterface: c.NetworkInterface, NetworkSpeedMbit: c.NetworkSpeedMbit, HostNetworks: networks,
 		CPUTotalMHz: int64(c.CPUTotalComputeMHz), MemoryTotalMB: int64(c.MemoryTotalMB), DiskTotalMB: int64(c.DiskTotalMB),
 		Reserved: executor.Reserved{
 			CPUMHz: int64(c.Reserved.CPUMHz), MemoryMB: int64(c.Reserved.MemoryMB), DiskMB: int64(c.Reserved.DiskMB), Ports: c.Reserved.Ports,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -212,7 +213,7 @@ func (b *builder) client(cfg *Config) error {
 		CPUMHz: t.int("client", "reserved", "cpu"), MemoryMB: t.int("client", "reserved", "memory"),
 		DiskMB: t.int("client", "reserved", "disk"), Ports: t.text("client", "reserved", "reserved_ports"),
 	}
-	c.NodeMaxAllocs = t.int("client", "node_max_allocs")
+	c.NodeMaxAllocs, c.NetworkSpeedMbit = t.int("client", "node_max_allocs"), t.int("client", "network_speed")
 	c.MaxKillTimeout = t.duration("client", "max_kill_timeout")
 	c.MinDynamicPort, c.MaxDynamicPort = t.int("client", "min_dynamic_port"), t.int("client", "max_dynamic_port")
 	c.Collection = Collection{
@@ -268,6 +269,9 @@ func (b *builder) client(cfg *Config) error {
 		}
 		c.HostVolumes[name] = HostVolume{Path: filepath.Clean(dir), ReadOnly: volume.on("read_only")}
 	}
+	if err := b.hostNetworks(c); err != nil {
+		return err
+	}
 	if c.NodePool == "all" {
 		return errors.New(`Invalid node pool: node is not allowed to register in node pool "all"`)
 	}
@@ -280,7 +284,7 @@ func (b *builder) client(cfg *Config) error {
 	for name, n := range map[string]int{
 		"cpu_total_compute": c.CPUTotalComputeMHz, "memory_total_mb": c.MemoryTotalMB, "disk_total_mb": c.DiskTotalMB,
 		"reserved.cpu": c.Reserved.CPUMHz, "reserved.memory": c.Reserved.MemoryMB, "reserved.disk": c.Reserved.DiskMB,
-		"node_max_allocs": c.NodeMaxAllocs,
+		"node_max_allocs": c.NodeMaxAllocs, "network_speed": c.NetworkSpeedMbit,
 	} {
 		if n < 0 {
 			return fmt.Errorf("client.%s must not be negative", name)
@@ -294,6 +298,39 @@ func (b *builder) client(cfg *Config) error {
 		return fmt.Errorf("client.network_interface must name one interface, not %q", c.NetworkInterface)
 	}
 	return b.servers(cfg)
+}
+
+// hostNetworks reads the names that jobs know addresses of the machine by.
+func (b *builder) hostNetworks(c *Client) error {
+	for name, network := range b.t.get("client", "host_network").named {
+		wrong := func(format string, args ...any) error {
+			return fmt.Errorf("client.host_network %q: "+format, append([]any{name}, args...)...)
+		}
+		n := HostNetwork{ReservedPorts: network.text("reserved_ports")}
+		if name == "default" {
+			return wrong("the name is that of the interface which network_interface chooses; take another")
+		}
+		var err error
+		if n.CIDR, err = b.host.Expand(network.text("cidr")); err != nil {
+			return wrong("cidr: %w", err)
+		}
+		if n.CIDR != "" {
+			if _, err := netip.ParsePrefix(n.CIDR); err != nil {
+				return wrong("cidr %q is not an address with the length of its prefix, such as 10.0.0.0/8", n.CIDR)
+			}
+		}
+		if n.Interface, err = b.host.Expand(network.text("interface")); err != nil {
+			return wrong("interface: %w", err)
+		}
+		if err := checkPorts(n.ReservedPorts); err != nil {
+			return wrong("reserved_ports %q invalid: %w", n.ReservedPorts, err)
+		}
+		if c.HostNetworks == nil {
+			c.HostNetworks = make(map[string]HostNetwork)
+		}
+		c.HostNetworks[name] = n
+	}
+	return nil
 }
 
 // actingOptions are the old options that still act, besides those of the lists in options.

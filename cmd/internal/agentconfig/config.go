@@ -193,6 +193,9 @@ type Client struct {
 	ChrootEnv map[string]string // directories that tasks of exec and java see, and where; nil = the usual ones
 
 	NetworkInterface string // empty = the one with the default route
+	NetworkSpeedMbit int    // of that interface; 0 = as found
+
+	HostNetworks map[string]HostNetwork // names for addresses of the machine, for the ports of jobs
 
 	// Overrides of what the fingerprint finds; 0 = as found.
 	CPUTotalComputeMHz int
@@ -223,6 +226,13 @@ type Access struct {
 type HostVolume struct {
 	Path     string // absolute; it exists
 	ReadOnly bool
+}
+
+// HostNetwork names those addresses of the machine that are within CIDR and of Interface; an empty one is no condition.
+type HostNetwork struct {
+	CIDR          string
+	Interface     string
+	ReservedPorts string // that tasks may not have; empty = none
 }
 
 // Collection says when a node removes ended allocations.
