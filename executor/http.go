@@ -122,22 +122,27 @@ type TaskUsage struct {
 
 // ResourceUsage is a sample of memory and processor.
 type ResourceUsage struct {
-	MemoryStats MemoryUsage
+	MemoryStats driver.MemoryUsage
 	CpuStats    CPUUsage
 	DeviceStats []any
 }
 
-// MemoryUsage is in bytes; Measured names the fields that were measured.
-type MemoryUsage struct {
-	RSS, Cache, Swap, MappedFile, Usage, MaxUsage, KernelUsage, KernelMaxUsage uint64
-	Measured                                                                   []string
-}
-
-// CPUUsage is in percent of one core, TotalTicks in MHz; Measured names the fields that were measured.
+// CPUUsage is in percent of one core, TotalTicks in MHz, ThrottledTime in nanoseconds since the start of the task.
+// Measured names the fields that were measured.
 type CPUUsage struct {
 	SystemMode, UserMode, TotalTicks, Percent float64
 	ThrottledPeriods, ThrottledTime           uint64
 	Measured                                  []string
+}
+
+func (c *CPUUsage) add(o *CPUUsage) {
+	c.SystemMode, c.UserMode, c.Percent, c.TotalTicks = c.SystemMode+o.SystemMode, c.UserMode+o.UserMode, c.Percent+o.Percent, c.TotalTicks+o.TotalTicks
+	c.ThrottledPeriods, c.ThrottledTime = c.ThrottledPeriods+o.ThrottledPeriods, c.ThrottledTime+o.ThrottledTime
+	for _, name := range o.Measured {
+		if !slices.Contains(c.Measured, name) {
+			c.Measured = append(c.Measured, name)
+		}
+	}
 }
 
 // usageMeter remembers the last sample of each start, from which shares of processor time follow.
@@ -183,14 +188,19 @@ func (m *usageMeter) measure(key driver.Running, now driver.Usage, coreMHz float
 	}
 	u := &TaskUsage{Timestamp: now.Time.UnixNano(), Pids: map[string]*ResourceUsage{}}
 	u.ResourceUsage = ResourceUsage{
-		MemoryStats: MemoryUsage{RSS: now.RSSBytes, Usage: now.RSSBytes, Measured: []string{"RSS", "Usage"}},
+		MemoryStats: now.Memory,
 		CpuStats:    CPUUsage{Measured: []string{"System Mode", "User Mode", "Percent"}},
 		DeviceStats: []any{},
+	}
+	if now.CPU.Limited {
+		c := &u.ResourceUsage.CpuStats
+		c.ThrottledPeriods, c.ThrottledTime = now.CPU.ThrottledPeriods, uint64(now.CPU.ThrottledTime)
+		c.Measured = append(c.Measured, "Throttled Periods", "Throttled Time")
 	}
 	if wall := now.Time.Sub(before.Time); ok && wall > 0 {
 		percent := func(d time.Duration) float64 { return max(float64(d)/float64(wall)*100, 0) }
 		c := &u.ResourceUsage.CpuStats
-		c.UserMode, c.SystemMode = percent(now.UserTime-before.UserTime), percent(now.SysTime-before.SysTime)
+		c.UserMode, c.SystemMode = percent(now.CPU.User-before.CPU.User), percent(now.CPU.System-before.CPU.System)
 		c.Percent = c.UserMode + c.SystemMode
 		c.TotalTicks = c.Percent / 100 * coreMHz
 	}
@@ -259,15 +269,8 @@ func (a *Agent) serveAllocStats(w http.ResponseWriter, r *http.Request) error {
 		}
 		u := found.meter.measure(running, sample, coreMHz)
 		usage.Tasks[name] = u
-		sum, add := &usage.ResourceUsage, &u.ResourceUsage
-		sum.MemoryStats.RSS += add.MemoryStats.RSS
-		sum.MemoryStats.Usage += add.MemoryStats.Usage
-		sum.MemoryStats.Measured = add.MemoryStats.Measured
-		sum.CpuStats.UserMode += add.CpuStats.UserMode
-		sum.CpuStats.SystemMode += add.CpuStats.SystemMode
-		sum.CpuStats.Percent += add.CpuStats.Percent
-		sum.CpuStats.TotalTicks += add.CpuStats.TotalTicks
-		sum.CpuStats.Measured = add.CpuStats.Measured
+		usage.ResourceUsage.MemoryStats.Add(&sample.Memory)
+		usage.ResourceUsage.CpuStats.add(&u.ResourceUsage.CpuStats)
 	}
 	found.meter.keep(live)
 	return answerJSON(w, usage)

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -268,6 +269,9 @@ func TestStats(t *testing.T) {
 		task := usage.Tasks["main"]
 		if task == nil || len(task.Pids) == 0 || task.ResourceUsage.MemoryStats.RSS == 0 {
 			t.Fatalf("usage %+v", usage)
+		}
+		if whole := usage.ResourceUsage.MemoryStats; whole.RSS != task.ResourceUsage.MemoryStats.RSS || !slices.Equal(whole.Measured, []string{"RSS", "Swap"}) {
+			t.Errorf("the allocation %+v, its task %+v", whole, task.ResourceUsage.MemoryStats)
 		}
 		if usage.ResourceUsage.CpuStats.Percent < 1 || usage.ResourceUsage.CpuStats.TotalTicks == 0 {
 			t.Errorf("a busy task uses %v %%", usage.ResourceUsage.CpuStats.Percent)

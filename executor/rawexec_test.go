@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -174,8 +175,11 @@ func TestUsageCountsEndedChildren(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if usage.UserTime < 50*time.Millisecond {
-		t.Errorf("a task whose child worked used %v", usage.UserTime)
+	if usage.CPU.User < 50*time.Millisecond {
+		t.Errorf("a task whose child worked used %v", usage.CPU.User)
+	}
+	if !slices.Equal(usage.Memory.Measured, []string{"RSS", "Swap"}) {
+		t.Errorf("measured %q", usage.Memory.Measured)
 	}
 	s.stop(id)
 	s.untilStatus(id, event.ClientComplete)

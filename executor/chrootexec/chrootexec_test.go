@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -239,7 +240,8 @@ func TestControlGroupsLeaveWithTheTask(t *testing.T) {
 	if limit != 64<<20 || shares != 500 {
 		t.Errorf("limits: %d bytes, %d shares", limit, shares)
 	}
-	if u, err := r.Usage(ctx); err != nil || len(u.PIDs) == 0 || u.RSSBytes == 0 {
+	if u, err := r.Usage(ctx); err != nil || len(u.PIDs) == 0 || u.Memory.RSS == 0 || u.Memory.Usage < u.Memory.RSS ||
+		!slices.Contains(u.Memory.Measured, "Cache") || !u.CPU.Limited {
 		t.Errorf("usage %+v, %v", u, err)
 	}
 	if err := r.Destroy(ctx); err != nil {

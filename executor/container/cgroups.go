@@ -170,6 +170,18 @@ func (c Cgroups) dirs(taskID string) []string {
 // userHz is the unit of cpuacct.stat, fixed in the kernel's interface.
 const userHz = time.Second / 100
 
+// memoryFields are the names that users read and what stands for them in files of both versions: one number, or a
+// field of several.
+var memoryFields = []struct{ name, file, field string }{
+	{"RSS", "memory.stat", "total_rss"}, {"RSS", "memory.stat", "anon"},
+	{"Cache", "memory.stat", "total_cache"}, {"Cache", "memory.stat", "file"},
+	{"Swap", "memory.stat", "total_swap"}, {"Swap", "memory.swap.current", ""},
+	{"Usage", "memory.usage_in_bytes", ""}, {"Usage", "memory.current", ""},
+	{"Max Usage", "memory.max_usage_in_bytes", ""}, {"Max Usage", "memory.peak", ""},
+	{"Kernel Usage", "memory.kmem.usage_in_bytes", ""}, {"Kernel Usage", "memory.stat", "kernel"},
+	{"Kernel Max Usage", "memory.kmem.max_usage_in_bytes", ""},
+}
+
 // usage samples the groups of a start. There is none when they are gone.
 func (c Cgroups) usage(taskID string) (driver.Usage, bool) {
 	usage := driver.Usage{Time: time.Now()}
@@ -179,21 +191,36 @@ func (c Cgroups) usage(taskID string) (driver.Usage, bool) {
 	}
 	slices.Sort(usage.PIDs)
 	for _, dir := range dirs {
-		for _, f := range []struct {
-			file, name string
-			add        func(n uint64)
-		}{
-			{"memory.stat", "total_rss", func(n uint64) { usage.RSSBytes = n }},
-			{"memory.stat", "anon", func(n uint64) { usage.RSSBytes = n }},
-			{"cpuacct.stat", "user", func(n uint64) { usage.UserTime = time.Duration(n) * userHz }},
-			{"cpuacct.stat", "system", func(n uint64) { usage.SysTime = time.Duration(n) * userHz }},
-			{"cpu.stat", "user_usec", func(n uint64) { usage.UserTime = time.Duration(n) * time.Microsecond }},
-			{"cpu.stat", "system_usec", func(n uint64) { usage.SysTime = time.Duration(n) * time.Microsecond }},
-		} {
-			if n, ok := cgroup.Field(dir, f.file, f.name); ok {
-				f.add(n)
-			}
-		}
+		sampleMemory(&usage.Memory, dir)
+		sampleCPU(&usage.CPU, dir)
 	}
 	return usage, true
+}
+
+func sampleMemory(m *driver.MemoryUsage, dir string) {
+	stat := cgroup.Fields(dir, "memory.stat")
+	for _, f := range memoryFields {
+		n, ok := stat[f.field]
+		if f.field == "" {
+			n, ok = cgroup.Number(dir, f.file)
+		}
+		if ok {
+			m.Note(f.name, n)
+		}
+	}
+	m.MappedFile += stat["total_mapped_file"] + stat["file_mapped"] // each version has one of them
+}
+
+func sampleCPU(c *driver.CPUUsage, dir string) {
+	if stat := cgroup.Fields(dir, "cpuacct.stat"); stat != nil {
+		c.User, c.System = time.Duration(stat["user"])*userHz, time.Duration(stat["system"])*userHz
+	}
+	stat := cgroup.Fields(dir, "cpu.stat")
+	if micros, ok := stat["user_usec"]; ok {
+		c.User, c.System = time.Duration(micros)*time.Microsecond, time.Duration(stat["system_usec"])*time.Microsecond
+	}
+	if times, ok := stat["nr_throttled"]; ok {
+		c.Limited, c.ThrottledPeriods = true, times
+		c.ThrottledTime = time.Duration(stat["throttled_time"]) + time.Duration(stat["throttled_usec"])*time.Microsecond
+	}
 }

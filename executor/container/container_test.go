@@ -2,9 +2,12 @@ package container
 
 import (
 	"os"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"drover/executor/driver"
 )
@@ -51,6 +54,52 @@ func TestWhereControlGroupsAre(t *testing.T) {
 			t.Errorf("%q stands at %q", id, path)
 		}
 		names[path] = true
+	}
+}
+
+// The figures of both versions of control groups go by the same names.
+func TestUsageByControlGroups(t *testing.T) {
+	for name, c := range map[string]struct {
+		files  map[string]string
+		memory driver.MemoryUsage
+		cpu    driver.CPUUsage
+	}{
+		"version 1": {
+			map[string]string{
+				"memory.stat":           "cache 1\nrss 2\nswap 9\nactive_anon 4\ntotal_cache 10\ntotal_rss 20\ntotal_mapped_file 30\ntotal_swap 40\n",
+				"memory.usage_in_bytes": "50\n", "memory.max_usage_in_bytes": "60\n", "memory.kmem.usage_in_bytes": "70\n", "memory.kmem.max_usage_in_bytes": "80\n",
+				"cpuacct.stat": "user 3\nsystem 4\n", "cpu.stat": "nr_periods 9\nnr_throttled 2\nthrottled_time 5000\n",
+			},
+			driver.MemoryUsage{RSS: 20, Cache: 10, Swap: 40, MappedFile: 30, Usage: 50, MaxUsage: 60, KernelUsage: 70, KernelMaxUsage: 80,
+				Measured: []string{"RSS", "Cache", "Swap", "Usage", "Max Usage", "Kernel Usage", "Kernel Max Usage"}},
+			driver.CPUUsage{User: 30 * time.Millisecond, System: 40 * time.Millisecond, Limited: true, ThrottledPeriods: 2, ThrottledTime: 5 * time.Microsecond},
+		},
+		"version 2, of an older kernel": {
+			map[string]string{
+				"memory.stat": "anon 20\nfile 10\nfile_mapped 30\n", "memory.current": "50\n", "memory.swap.current": "40\n",
+				"cpu.stat": "usage_usec 7\nuser_usec 3\nsystem_usec 4\nnr_periods 9\nnr_throttled 2\nthrottled_usec 5\n",
+			},
+			driver.MemoryUsage{RSS: 20, Cache: 10, Swap: 40, MappedFile: 30, Usage: 50, Measured: []string{"RSS", "Cache", "Swap", "Usage"}},
+			driver.CPUUsage{User: 3 * time.Microsecond, System: 4 * time.Microsecond, Limited: true, ThrottledPeriods: 2, ThrottledTime: 5 * time.Microsecond},
+		},
+		"a hierarchy without controllers": {
+			map[string]string{"cpu.stat": "usage_usec 7\nuser_usec 3\nsystem_usec 4\n"}, driver.MemoryUsage{}, driver.CPUUsage{User: 3 * time.Microsecond, System: 4 * time.Microsecond},
+		},
+	} {
+		dir := t.TempDir()
+		for file, text := range c.files {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var memory driver.MemoryUsage
+		var cpu driver.CPUUsage
+		if sampleMemory(&memory, dir); !reflect.DeepEqual(memory, c.memory) {
+			t.Errorf("%s: memory %+v, want %+v", name, memory, c.memory)
+		}
+		if sampleCPU(&cpu, dir); cpu != c.cpu {
+			t.Errorf("%s: processor %+v, want %+v", name, cpu, c.cpu)
+		}
 	}
 }
 

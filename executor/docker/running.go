@@ -269,15 +269,32 @@ func (r *running) Usage(ctx context.Context) (driver.Usage, error) {
 		return driver.Usage{}, fmt.Errorf("usage of container: %w", err)
 	}
 	usage := driver.Usage{
-		Time: time.Now(), RSSBytes: s.MemoryStats.Stats["rss"], PIDs: []int{st.PID},
-		UserTime: time.Duration(s.CPUStats.CPUUsage.UsageInUsermode), SysTime: time.Duration(s.CPUStats.CPUUsage.UsageInKernelmode),
-	}
-	if usage.RSSBytes == 0 { // the second version of control groups has another name for it
-		usage.RSSBytes = s.MemoryStats.Stats["anon"]
+		Time: time.Now(), PIDs: []int{st.PID}, Memory: memoryOf(&s.MemoryStats),
+		CPU: driver.CPUUsage{
+			User: time.Duration(s.CPUStats.CPUUsage.UsageInUsermode), System: time.Duration(s.CPUStats.CPUUsage.UsageInKernelmode),
+			Limited: true, ThrottledPeriods: s.CPUStats.ThrottlingData.ThrottledPeriods, ThrottledTime: time.Duration(s.CPUStats.ThrottlingData.ThrottledTime),
+		},
 	}
 	for _, p := range proctree.Descendants(proctree.All(), st.PID) {
 		usage.PIDs = append(usage.PIDs, p.PID)
 	}
 	slices.Sort(usage.PIDs)
 	return usage, nil
+}
+
+// memoryOf tells what the engine has read from control groups, whose versions have names of their own.
+func memoryOf(s *container.MemoryStats) driver.MemoryUsage {
+	m := driver.MemoryUsage{MappedFile: s.Stats["mapped_file"] + s.Stats["file_mapped"]}
+	for _, f := range []struct{ name, field string }{
+		{"RSS", "rss"}, {"RSS", "anon"}, {"Cache", "cache"}, {"Cache", "file"}, {"Swap", "swap"},
+	} {
+		if n, ok := s.Stats[f.field]; ok {
+			m.Note(f.name, n)
+		}
+	}
+	m.Note("Usage", s.Usage)
+	if s.MaxUsage > 0 {
+		m.Note("Max Usage", s.MaxUsage)
+	}
+	return m
 }

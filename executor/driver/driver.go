@@ -182,12 +182,3 @@ type Status struct {
 	PID   int // first process, or 0 if the driver knows none
 	Exit  Exit
 }
-
-// Usage is a sample of what a task uses.
-type Usage struct {
-	Time     time.Time
-	RSSBytes uint64
-	UserTime time.Duration // processor time since the start of the processes that run now
-	SysTime  time.Duration
-	PIDs     []int
-}

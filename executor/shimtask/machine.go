@@ -54,9 +54,10 @@ func (r *Task) Usage(context.Context) (driver.Usage, error) {
 		}
 		for _, s := range append(proctree.Descendants(all, s.PID), s) {
 			usage.PIDs = append(usage.PIDs, s.PID)
-			usage.RSSBytes += uint64(max(s.RSSPages, 0)) * uint64(os.Getpagesize())
-			usage.UserTime += time.Duration(s.UserTick+s.WaitedUserTick) * tick
-			usage.SysTime += time.Duration(s.SysTick+s.WaitedSysTick) * tick
+			usage.Memory.Note("RSS", uint64(max(s.RSSPages, 0))*uint64(os.Getpagesize()))
+			usage.Memory.Note("Swap", proctree.Swap(s.PID))
+			usage.CPU.User += time.Duration(s.UserTick+s.WaitedUserTick) * tick
+			usage.CPU.System += time.Duration(s.SysTick+s.WaitedSysTick) * tick
 		}
 		slices.Sort(usage.PIDs)
 		return usage, nil

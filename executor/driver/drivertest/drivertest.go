@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -198,7 +199,7 @@ func Run(t *testing.T, s Subject) {
 		if st, err := r.Inspect(ctx); err != nil || st.Ended || st.PID == 0 {
 			t.Errorf("inspect %+v, %v", st, err)
 		}
-		if u, err := r.Usage(ctx); err != nil || len(u.PIDs) == 0 {
+		if u, err := r.Usage(ctx); err != nil || len(u.PIDs) == 0 || !slices.Contains(u.Memory.Measured, "RSS") {
 			t.Errorf("usage %+v, %v", u, err)
 		}
 		if err := r.Stop(ctx, time.Minute, "SIGTERM"); err != nil {

@@ -33,19 +33,23 @@ func Number(dir, file string) (uint64, bool) {
 	return n, err == nil
 }
 
-// Field reads one line "name number" of a file of a group.
-func Field(dir, file, name string) (uint64, bool) {
+// Fields reads a file of a group that has lines "name number".
+func Fields(dir, file string) map[string]uint64 {
 	b, err := os.ReadFile(filepath.Join(dir, file))
 	if err != nil {
-		return 0, false
+		return nil
 	}
+	fields := make(map[string]uint64)
 	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) == 2 && f[0] == name {
-			n, err := strconv.ParseUint(f[1], 10, 64)
-			return n, err == nil
+		f := strings.Fields(line)
+		if len(f) != 2 {
+			continue
+		}
+		if n, err := strconv.ParseUint(f[1], 10, 64); err == nil {
+			fields[f[0]] = n
 		}
 	}
-	return 0, false
+	return fields
 }
 
 // OOMKills counts the processes that the kernel has killed because the group was out of memory.
@@ -53,9 +57,7 @@ func OOMKills(dirs []string) uint64 {
 	var kills uint64
 	for _, dir := range dirs {
 		for _, file := range []string{"memory.events", "memory.oom_control"} {
-			if n, ok := Field(dir, file, "oom_kill"); ok {
-				kills = max(kills, n)
-			}
+			kills = max(kills, Fields(dir, file)["oom_kill"])
 		}
 	}
 	return kills

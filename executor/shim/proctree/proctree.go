@@ -58,6 +58,21 @@ func parseStat(pid int, b []byte) (Stat, error) {
 	return s, nil
 }
 
+// Swap is how many bytes of a process's memory are swapped out; 0 when it is gone.
+func Swap(pid int) uint64 {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0
+	}
+	for line := range bytes.Lines(b) {
+		if f := bytes.Fields(line); len(f) == 3 && string(f[0]) == "VmSwap:" { // in units of 1,024 bytes
+			n, _ := strconv.ParseUint(string(f[1]), 10, 64)
+			return n << 10
+		}
+	}
+	return 0
+}
+
 // All lists every process that can be seen.
 func All() []Stat {
 	d, err := os.Open("/proc")
