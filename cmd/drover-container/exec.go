@@ -84,6 +84,7 @@ func begin(dir string, wanted *bundle.Program) (*program, error) {
 	}
 	p := &program{process: processOf(b.Spec.Process)}
 	p.process.Args = wanted.Args
+	tellCapabilities(b.Spec.Process)
 	if wanted.Terminal {
 		syscall.CloseOnExec(4)
 		p.process.ConsoleSocket = os.NewFile(4, "console")

@@ -34,11 +34,17 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"drover/executor/container/bundle"
+	"drover/executor/container/seccomp"
 	"drover/executor/shim/wire"
 )
 
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == "init" {
+		// What remains to be done before the task's program begins needs none of the calls that are refused.
+		if err := seccomp.Install(capabilitiesTold(os.Args[0])); err != nil {
+			fmt.Fprintln(os.Stderr, "drover-container:", err)
+			os.Exit(1)
+		}
 		libcontainer.Init() // this process becomes the task
 		return
 	}
@@ -94,6 +100,7 @@ func create(dir string, shim *os.File) error {
 	}
 	process := processOf(b.Spec.Process)
 	process.Init = true
+	tellCapabilities(b.Spec.Process)
 	if err := container.Run(process); err != nil {
 		container.Destroy() // what cannot be removed now is removed by the shim, which knows the cgroups
 		return err
@@ -123,6 +130,23 @@ func processOf(p *specs.Process) *libcontainer.Process {
 	}
 	return process
 }
+
+// tellCapabilities lets the process that becomes p know which capabilities that will have, before it has read anything:
+// libcontainer starts it under the name that this process has.
+func tellCapabilities(p *specs.Process) {
+	var names []string
+	if p.Capabilities != nil {
+		names = p.Capabilities.Bounding
+	}
+	os.Args[0] = toldPrefix + strings.Join(names, ",")
+}
+
+// capabilitiesTold reads what tellCapabilities said.
+func capabilitiesTold(name string) []string {
+	return strings.Split(strings.TrimPrefix(name, toldPrefix), ",")
+}
+
+const toldPrefix = "drover-container:"
 
 // mountOverlay puts layers together at root. Paths in the options are separated by colons, so those in names are
 // escaped.

@@ -46,9 +46,10 @@ func TestExecContract(t *testing.T) {
 		Says: func(stdout, stderr string) map[string]any {
 			return map[string]any{"command": "/bin/sh", "args": []any{"-c", `printf "$0"; printf "$1" >&2`, stdout, stderr}}
 		},
-		Invalid: map[string]any{"command": "sleep", "no_such_option": true},
-		Missing: map[string]any{"command": "/no/such/program"},
-		Shell:   "/bin/sh",
+		Invalid:  map[string]any{"command": "sleep", "no_such_option": true},
+		Missing:  map[string]any{"command": "/no/such/program"},
+		Filtered: true,
+		Shell:    "/bin/sh",
 		Left: func(t *driver.Task) []string {
 			groups, _ := filepath.Glob("/sys/fs/cgroup/*/drover/" + t.AllocID.String() + "*")
 			return groups
@@ -122,7 +123,8 @@ func TestATaskSeesItsOwnRoot(t *testing.T) {
 		ls /root /home /var 2>/dev/null || echo nothing else is there
 		wc -c < /proc/keys; cat /proc/interrupts | wc -c; ls /sys/firmware | wc -l
 		cat /proc/sys/kernel/ostype; test -c /dev/null && echo devices
-		grep CapEff /proc/self/status`))
+		unshare -U true 2>/dev/null || echo no user namespace
+		grep -E '^(CapEff|Seccomp):' /proc/self/status`))
 	if err := os.WriteFile(filepath.Join(made.TaskDir, "private/hidden"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +152,9 @@ nothing else is there
 0
 Linux
 devices
+no user namespace
 CapEff:	00000000a80405fb
+Seccomp:	2
 `
 	if !exit.Successful() || said != want {
 		t.Errorf("%+v, said:\n%s\nwant:\n%s", exit, said, want)

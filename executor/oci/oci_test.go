@@ -25,6 +25,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"golang.org/x/sys/unix"
 
 	"drover/eventlog/event"
 	"drover/executor/container"
@@ -227,11 +228,12 @@ func TestOCI(t *testing.T) {
 		forever["pid_mode"] = "host" // the first process of a PID namespace takes no signal that it has not asked for
 		drivertest.Run(t, drivertest.Subject{
 			Driver: func() driver.Driver { return open(store) }, Forever: forever, Stubborn: args("wait=stubborn"),
-			Ends:    func(code int) map[string]any { return args("exit=" + strconv.Itoa(code)) },
-			Says:    func(stdout, stderr string) map[string]any { return args("out="+stdout, "err="+stderr) },
-			Invalid: map[string]any{"image": dir, "no_such_option": true},
-			Missing: map[string]any{"image": "/no/such/image"},
-			Shell:   "/bin/sh",
+			Ends:     func(code int) map[string]any { return args("exit=" + strconv.Itoa(code)) },
+			Says:     func(stdout, stderr string) map[string]any { return args("out="+stdout, "err="+stderr) },
+			Invalid:  map[string]any{"image": dir, "no_such_option": true},
+			Missing:  map[string]any{"image": "/no/such/image"},
+			Filtered: true,
+			Shell:    "/bin/sh",
 			Left: func(t *driver.Task) []string {
 				groups, _ := filepath.Glob("/sys/fs/cgroup/*/drover/" + t.AllocID.String() + "*")
 				return groups
@@ -268,6 +270,31 @@ write /mnt/m true
 `
 		if !exit.Successful() || said != want {
 			t.Errorf("%+v, said\n%s\nwant\n%s", exit, said, want)
+		}
+	})
+	t.Run("calls of the kernel", func(t *testing.T) {
+		var words []any
+		for _, c := range refusedCalls {
+			words = append(words, fmt.Sprintf("call=%d,%#x", c.number, c.argument))
+		}
+		made := task(t, map[string]any{"image": dir, "args": words, "user": "root"})
+		exit, said := run(t, open(store), made)
+		for i, text := range strings.Fields(said) {
+			if text != "1" { // EPERM
+				t.Errorf("%s: errno %s", refusedCalls[i].name, text)
+			}
+		}
+		if !exit.Successful() || len(strings.Fields(said)) != len(refusedCalls) {
+			t.Errorf("%+v, said %q", exit, said)
+		}
+		// With a capability, the kernel decides: it finds fault with the arguments.
+		made = task(t, map[string]any{"image": dir, "user": "root", "cap_add": []any{"sys_admin"}, "args": []any{
+			fmt.Sprintf("call=%d,0xffff", unix.SYS_BPF), fmt.Sprintf("call=%d,0xffff", unix.SYS_KEYCTL), fmt.Sprintf("call=%d,0", unix.SYS_CLONE3)}})
+		d := open(store)
+		d.Policy.AllowCaps = []string{"all"}
+		want := fmt.Sprintf("%d %d %d ", unix.EINVAL, unix.EOPNOTSUPP, unix.EINVAL)
+		if exit, said := run(t, d, made); !exit.Successful() || said != want {
+			t.Errorf("with a capability: %+v, said %q, want %q", exit, said, want)
 		}
 	})
 	t.Run("volumes", func(t *testing.T) {
@@ -369,4 +396,19 @@ write /srv/v/n false
 			}
 		}
 	})
+}
+
+// refusedCalls are calls that a task of root's with the usual capabilities may not make, and what the first argument is.
+var refusedCalls = []struct {
+	name             string
+	number, argument uintptr
+}{
+	{"kexec_load", unix.SYS_KEXEC_LOAD, 0}, {"init_module", unix.SYS_INIT_MODULE, 0}, {"finit_module", unix.SYS_FINIT_MODULE, 0},
+	{"delete_module", unix.SYS_DELETE_MODULE, 0}, {"open_by_handle_at", unix.SYS_OPEN_BY_HANDLE_AT, 0}, {"bpf", unix.SYS_BPF, 0xffff},
+	{"perf_event_open", unix.SYS_PERF_EVENT_OPEN, 0}, {"keyctl", unix.SYS_KEYCTL, 0xffff}, {"add_key", unix.SYS_ADD_KEY, 0},
+	{"request_key", unix.SYS_REQUEST_KEY, 0}, {"userfaultfd", unix.SYS_USERFAULTFD, 0}, {"reboot", unix.SYS_REBOOT, 0},
+	{"swapon", unix.SYS_SWAPON, 0}, {"swapoff", unix.SYS_SWAPOFF, 0}, {"acct", unix.SYS_ACCT, 0}, {"settimeofday", unix.SYS_SETTIMEOFDAY, 0},
+	{"syslog", unix.SYS_SYSLOG, 10}, {"unshare", unix.SYS_UNSHARE, unix.CLONE_NEWUSER}, {"clone", unix.SYS_CLONE, unix.CLONE_NEWUSER | 17},
+	// These are left to the kernel, in no namespace of which the task may make them.
+	{"mount namespace", unix.SYS_UNSHARE, unix.CLONE_NEWNS}, {"fsopen", unix.SYS_FSOPEN, 0},
 }

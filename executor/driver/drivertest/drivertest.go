@@ -47,6 +47,8 @@ type Subject struct {
 	Shell string
 	// Lingers says that what such a program has left running stays until the task ends.
 	Lingers bool
+	// Filtered says that tasks, and what runs beside them, are refused calls of the kernel that they have no use for.
+	Filtered bool
 	// Left lists what is found on the machine of a task, running or not, besides its directories. Nil when there is nothing
 	// of the kind.
 	Left func(t *driver.Task) []string

@@ -87,6 +87,7 @@ func besides(ctx context.Context, t *testing.T, s Subject, forever func(*testing
 	}
 	b := &beside{t: t, ctx: ctx, shell: s.Shell, made: made, r: r, tag: made.AllocID.String(), subject: &s}
 	b.secrets()
+	b.filtered()
 	b.streams()
 	b.terminal()
 	b.givenUp(false)
@@ -113,8 +114,22 @@ func (b *beside) secrets() {
 	out := NewScreen()
 	script := fmt.Sprintf("cat %s/key; echo; grep -q ' %s tmpfs' /proc/mounts && echo in memory; echo x > %s/mine && echo can write", dir, dir, dir)
 	code, err := b.run(b.ctx, driver.Exec{Command: []string{b.shell, "-c", script}, Stdin: strings.NewReader(""), Stdout: out, Stderr: out})
-	if want := secretText + "\nin memory\ncan write\n"; err != nil || code != 0 || out.String() != want {
+	want := secretText + "\nin memory\ncan write\n"
+	if err != nil || code != 0 || out.String() != want {
 		b.t.Errorf("secrets: code %d, %v, said %q, want %q", code, err, out, want)
+	}
+}
+
+// filtered checks that a program beside the task is refused the same calls of the kernel.
+func (b *beside) filtered() {
+	b.t.Helper()
+	if !b.subject.Filtered {
+		return
+	}
+	out := NewScreen()
+	code, err := b.run(b.ctx, driver.Exec{Command: []string{b.shell, "-c", "grep Seccomp: /proc/self/status"}, Stdin: strings.NewReader(""), Stdout: out, Stderr: out})
+	if err != nil || code != 0 || out.String() != "Seccomp:\t2\n" {
+		b.t.Errorf("filter of calls: code %d, %v, said %q", code, err, out)
 	}
 }
 

@@ -41,6 +41,14 @@ func main() {
 			fmt.Println(value+":", strings.Join(names, " "), err != nil)
 		case "write":
 			fmt.Println("write", value, os.WriteFile(value, []byte("x"), 0o644) != nil)
+		case "call": // of the kernel, by number, with two arguments
+			var n [3]uintptr
+			for i, text := range strings.Split(value, ",") {
+				v, _ := strconv.ParseUint(text, 0, 64)
+				n[i] = uintptr(v)
+			}
+			_, _, errno := syscall.RawSyscall(n[0], n[1], n[2], 0)
+			fmt.Printf("%d ", int(errno))
 		case "env":
 			fmt.Println(value, os.Getenv(value))
 		case "who":
