@@ -275,7 +275,7 @@ func (r *running) Usage(ctx context.Context) (driver.Usage, error) {
 			Limited: true, ThrottledPeriods: s.CPUStats.ThrottlingData.ThrottledPeriods, ThrottledTime: time.Duration(s.CPUStats.ThrottlingData.ThrottledTime),
 		},
 	}
-	for _, p := range proctree.Descendants(proctree.All(), st.PID) {
+	for _, p := range proctree.Below(st.PID) {
 		usage.PIDs = append(usage.PIDs, p.PID)
 	}
 	slices.Sort(usage.PIDs)

@@ -47,20 +47,17 @@ const tick = time.Second / 100
 func (r *Task) Usage(context.Context) (driver.Usage, error) {
 	usage := driver.Usage{Time: time.Now()}
 	task := r.Process.Task()
-	all := proctree.All()
-	for _, s := range all {
-		if s.PID != task.PID || s.Start != task.Start {
-			continue
-		}
-		for _, s := range append(proctree.Descendants(all, s.PID), s) {
-			usage.PIDs = append(usage.PIDs, s.PID)
-			usage.Memory.Note("RSS", uint64(max(s.RSSPages, 0))*uint64(os.Getpagesize()))
-			usage.Memory.Note("Swap", proctree.Swap(s.PID))
-			usage.CPU.User += time.Duration(s.UserTick+s.WaitedUserTick) * tick
-			usage.CPU.System += time.Duration(s.SysTick+s.WaitedSysTick) * tick
-		}
-		slices.Sort(usage.PIDs)
-		return usage, nil
+	first, err := proctree.ReadStat(task.PID)
+	if err != nil || first.Start != task.Start {
+		return usage, driver.ErrEnded
 	}
-	return usage, driver.ErrEnded
+	for _, s := range append(proctree.Below(first.PID), first) {
+		usage.PIDs = append(usage.PIDs, s.PID)
+		usage.Memory.Note("RSS", uint64(max(s.RSSPages, 0))*uint64(os.Getpagesize()))
+		usage.Memory.Note("Swap", proctree.Swap(s.PID))
+		usage.CPU.User += time.Duration(s.UserTick+s.WaitedUserTick) * tick
+		usage.CPU.System += time.Duration(s.SysTick+s.WaitedSysTick) * tick
+	}
+	slices.Sort(usage.PIDs)
+	return usage, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 	"testing"
 )
@@ -34,6 +35,38 @@ func TestDescendants(t *testing.T) {
 	}
 	if len(pids) != 2 || pids[0] != 3 || pids[1] != 5 {
 		t.Errorf("descendants of 2 are %v", pids)
+	}
+}
+
+// Both ways to find what is below a process find the same.
+func TestBelow(t *testing.T) {
+	c := exec.Command("sh", "-c", "sleep 1000 & (sleep 1000 & echo ready; wait); wait")
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Wait()
+	defer syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
+	if _, err := out.Read(make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	pids := func(all []Stat) (pids []int) {
+		for _, s := range all {
+			pids = append(pids, s.PID)
+		}
+		slices.Sort(pids)
+		return pids
+	}
+	fast, simple := pids(Below(c.Process.Pid)), pids(Descendants(All(), c.Process.Pid))
+	if len(fast) != 3 || !slices.Equal(fast, simple) {
+		t.Errorf("%v by children, %v by parents", fast, simple)
+	}
+	if gone := Below(1 << 30); len(gone) != 0 {
+		t.Errorf("below no process: %v", gone)
 	}
 }
 
