@@ -1,20 +1,16 @@
 package executor
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"drover/eventlog/event"
-	"drover/executor/driver"
 )
 
 // Handler serves what only this node knows: files and logs of its allocations, and what they use. It is mounted on the
@@ -106,121 +102,6 @@ func (a *Agent) serveHostStats(w http.ResponseWriter, r *http.Request) error {
 	return answerJSON(w, usage)
 }
 
-// AllocUsage is the answer of /v1/client/allocation/:id/stats. Its JSON names are the public API's.
-type AllocUsage struct {
-	ResourceUsage ResourceUsage
-	Tasks         map[string]*TaskUsage
-	Timestamp     int64 // Unix nanoseconds
-}
-
-// TaskUsage is what one task uses.
-type TaskUsage struct {
-	ResourceUsage ResourceUsage
-	Timestamp     int64                     // Unix nanoseconds
-	Pids          map[string]*ResourceUsage // by process ID, as text
-}
-
-// ResourceUsage is a sample of memory and processor.
-type ResourceUsage struct {
-	MemoryStats driver.MemoryUsage
-	CpuStats    CPUUsage
-	DeviceStats []any
-}
-
-// CPUUsage is in percent of one core, TotalTicks in MHz, ThrottledTime in nanoseconds since the start of the task.
-// Measured names the fields that were measured.
-type CPUUsage struct {
-	SystemMode, UserMode, TotalTicks, Percent float64
-	ThrottledPeriods, ThrottledTime           uint64
-	Measured                                  []string
-}
-
-func (c *CPUUsage) add(o *CPUUsage) {
-	c.SystemMode, c.UserMode, c.Percent, c.TotalTicks = c.SystemMode+o.SystemMode, c.UserMode+o.UserMode, c.Percent+o.Percent, c.TotalTicks+o.TotalTicks
-	c.ThrottledPeriods, c.ThrottledTime = c.ThrottledPeriods+o.ThrottledPeriods, c.ThrottledTime+o.ThrottledTime
-	for _, name := range o.Measured {
-		if !slices.Contains(c.Measured, name) {
-			c.Measured = append(c.Measured, name)
-		}
-	}
-}
-
-// usageMeter remembers the last sample of each start, from which shares of processor time follow.
-type usageMeter struct {
-	mu   sync.Mutex
-	last map[driver.Running]driver.Usage
-}
-
-// begin notes a sample to begin with where there is none that is fresh, and reports whether it did: then some time has
-// to pass before shares say anything.
-func (m *usageMeter) begin(ctx context.Context, key driver.Running) (began bool, err error) {
-	m.mu.Lock()
-	before, ok := m.last[key]
-	m.mu.Unlock()
-	if ok && time.Since(before.Time) < usageFresh {
-		return false, nil
-	}
-	first, err := key.Usage(ctx)
-	if err != nil {
-		return false, err
-	}
-	m.note(key, first)
-	return true, nil
-}
-
-func (m *usageMeter) note(key driver.Running, sample driver.Usage) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.last == nil {
-		m.last = map[driver.Running]driver.Usage{}
-	}
-	m.last[key] = sample
-}
-
-// measure turns a sample into usage since the one before, which stays where it is while it is too near: many may ask at
-// about the same time.
-func (m *usageMeter) measure(key driver.Running, now driver.Usage, coreMHz float64) *TaskUsage {
-	m.mu.Lock()
-	before, ok := m.last[key]
-	m.mu.Unlock()
-	if !ok || now.Time.Sub(before.Time) >= usageWindow {
-		m.note(key, now)
-	}
-	u := &TaskUsage{Timestamp: now.Time.UnixNano(), Pids: map[string]*ResourceUsage{}}
-	u.ResourceUsage = ResourceUsage{
-		MemoryStats: now.Memory,
-		CpuStats:    CPUUsage{Measured: []string{"System Mode", "User Mode", "Percent"}},
-		DeviceStats: []any{},
-	}
-	if now.CPU.Limited {
-		c := &u.ResourceUsage.CpuStats
-		c.ThrottledPeriods, c.ThrottledTime = now.CPU.ThrottledPeriods, uint64(now.CPU.ThrottledTime)
-		c.Measured = append(c.Measured, "Throttled Periods", "Throttled Time")
-	}
-	if wall := now.Time.Sub(before.Time); ok && wall > 0 {
-		percent := func(d time.Duration) float64 { return max(float64(d)/float64(wall)*100, 0) }
-		c := &u.ResourceUsage.CpuStats
-		c.UserMode, c.SystemMode = percent(now.CPU.User-before.CPU.User), percent(now.CPU.System-before.CPU.System)
-		c.Percent = c.UserMode + c.SystemMode
-		c.TotalTicks = c.Percent / 100 * coreMHz
-	}
-	for _, pid := range now.PIDs {
-		u.Pids[strconv.Itoa(pid)] = &ResourceUsage{DeviceStats: []any{}}
-	}
-	return u
-}
-
-// keep drops samples of starts that are over.
-func (m *usageMeter) keep(live map[driver.Running]bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for key := range m.last {
-		if !live[key] {
-			delete(m.last, key)
-		}
-	}
-}
-
 func (a *Agent) serveAllocStats(w http.ResponseWriter, r *http.Request) error {
 	found, err := a.find(r)
 	if err != nil {
@@ -233,45 +114,25 @@ func (a *Agent) serveAllocStats(w http.ResponseWriter, r *http.Request) error {
 	if task != "" && group.LookupTask(task) == nil {
 		return badRequest("unknown task name %q", task)
 	}
-	cpu := a.node.Load().NodeResources.Cpu
-	coreMHz := float64(cpu.CpuShares) / float64(max(cpu.TotalCpuCores, 1))
+	var asked []*meteredTask
+	for name, running := range view.live {
+		if task == "" || name == task {
+			asked = append(asked, &meteredTask{name: name, running: running, meter: &found.meter})
+		}
+	}
+	if err := meterAll(r.Context(), asked, coreMHz(a.node.Load())); err != nil {
+		return err
+	}
 	usage := AllocUsage{Tasks: map[string]*TaskUsage{}, Timestamp: time.Now().UnixNano()}
 	usage.ResourceUsage.DeviceStats = []any{}
-	asked := map[string]driver.Running{}
-	live := map[driver.Running]bool{}
-	wait := false
-	for name, running := range view.live {
-		live[running] = true
-		if task != "" && name != task {
-			continue
+	for _, t := range asked {
+		if t.usage == nil {
+			continue // it has ended
 		}
-		began, err := found.meter.begin(r.Context(), running)
-		if err != nil && !errors.Is(err, driver.ErrEnded) {
-			return err
-		}
-		asked[name] = running
-		wait = wait || began
+		usage.Tasks[t.name] = t.usage
+		usage.ResourceUsage.MemoryStats.Add(&t.usage.ResourceUsage.MemoryStats)
+		usage.ResourceUsage.CpuStats.add(&t.usage.ResourceUsage.CpuStats)
 	}
-	if wait {
-		select {
-		case <-time.After(usageWindow):
-		case <-r.Context().Done():
-			return r.Context().Err()
-		}
-	}
-	for name, running := range asked {
-		sample, err := running.Usage(r.Context())
-		if errors.Is(err, driver.ErrEnded) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		u := found.meter.measure(running, sample, coreMHz)
-		usage.Tasks[name] = u
-		usage.ResourceUsage.MemoryStats.Add(&sample.Memory)
-		usage.ResourceUsage.CpuStats.add(&u.ResourceUsage.CpuStats)
-	}
-	found.meter.keep(live)
+	found.meter.keep(view.live)
 	return answerJSON(w, usage)
 }

@@ -44,6 +44,7 @@ type runner struct {
 	acked    map[string]int64    // time of the newest acknowledged event, by task
 	tasks    map[string]*running // newest start of each task that has one
 	starting map[string]func()   // gives up the start that is being made ready, by task
+	counts   map[string]*TaskCounts
 
 	meter usageMeter
 
@@ -68,6 +69,7 @@ type allocView struct {
 	started map[string]bool // tasks that were started at least once
 	live    map[string]driver.Running
 	start   map[string]uint64 // the number of each of live
+	tasks   []HeldTask        // in the order of the job, without usage
 	// finished is when the last of its tasks ended; 0 when none did.
 	finished event.Stamp
 }
@@ -117,7 +119,7 @@ func newRunner(env *runnerEnv, dir string, order event.Order, job *event.Job) (*
 	r := &runner{
 		id: order.ID, env: env, dir: dir, inbox: make(chan observation, inboxLength),
 		quit: make(chan struct{}), gone: make(chan struct{}), ended: make(chan struct{}),
-		acked: map[string]int64{}, tasks: map[string]*running{}, starting: map[string]func(){}, order: order, job: job, group: group,
+		acked: map[string]int64{}, tasks: map[string]*running{}, starting: map[string]func(){}, counts: map[string]*TaskCounts{}, order: order, job: job, group: group,
 		rules: rulesOf(job, group, env.cfg.MaxKillTimeout),
 	}
 	r.state = newAllocState(&r.rules)
@@ -273,7 +275,9 @@ func (r *runner) step(o observation, what any) {
 		r.prepared = nil
 	}
 	before, wasEnded := r.state.status(), r.state.ended()
+	wereDead := r.dead()
 	actions := r.state.step(&r.rules, o)
+	r.count(actions, wereDead)
 	exit, isExit := what.(obsExited)
 	// The state is on disk before anything is done: a start that an agent may have asked for is looked for by the next
 	// one. It must survive a power cut only when something ended, because what runs does not survive it either.
@@ -321,6 +325,37 @@ func (r *runner) step(o observation, what any) {
 	if r.state.ended() && !wasEnded {
 		close(r.ended)
 		r.env.log.Info("allocation ended", "alloc", r.id, "status", r.state.status().String())
+	}
+}
+
+// dead names the tasks that will not run again.
+func (r *runner) dead() map[string]bool {
+	names := map[string]bool{}
+	for _, t := range r.state.Tasks {
+		if t.Phase == phaseDead {
+			names[t.Name] = true
+		}
+	}
+	return names
+}
+
+// count keeps the account of what becomes of the tasks.
+func (r *runner) count(actions []action, wereDead map[string]bool) {
+	of := func(task string) *TaskCounts {
+		if r.counts[task] == nil {
+			r.counts[task] = new(TaskCounts)
+		}
+		return r.counts[task]
+	}
+	for _, a := range actions {
+		if e, ok := a.(actEvent); ok {
+			of(e.Task).count(e.Event)
+		}
+	}
+	for _, t := range r.state.Tasks {
+		if t.Phase == phaseDead && !wereDead[t.Name] && (t.State.Failed || t.State.StartedAt != 0) {
+			of(t.Name).countEnd(t.State.Failed)
+		}
 	}
 }
 
@@ -676,6 +711,11 @@ func (r *runner) refresh() {
 		status: r.state.status(), started: map[string]bool{}, live: map[string]driver.Running{}, start: map[string]uint64{},
 	}
 	for _, t := range r.state.Tasks {
+		held := HeldTask{Name: t.Name, Status: t.State.State}
+		if c := r.counts[t.Name]; c != nil {
+			held.Counts = *c
+		}
+		view.tasks = append(view.tasks, held)
 		view.started[t.Name] = t.State.StartedAt != 0 || t.State.Restarts > 0
 		view.finished = max(view.finished, t.State.FinishedAt)
 	}

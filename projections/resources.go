@@ -84,6 +84,21 @@ func GroupPorts(g *event.TaskGroup) []event.Port {
 	return slices.Concat(n.ReservedPorts, n.DynamicPorts)
 }
 
+// AvailableOn is what a machine has for allocations: all of it less what it keeps back.
+func AvailableOn(n *event.Node) Resources {
+	all := Resources{Allocs: allocsUnbounded}
+	if most := n.NodeMaxAllocs; most > 0 {
+		all.Allocs = int64(most)
+	}
+	if r := n.NodeResources; r != nil {
+		all.CPU, all.MemoryMB, all.DiskMB = r.Cpu.CpuShares, r.Memory.MemoryMB, r.Disk.DiskMB
+	}
+	if r := n.ReservedResources; r != nil {
+		all = all.Minus(Resources{CPU: r.Cpu.CpuShares, MemoryMB: r.Memory.MemoryMB, DiskMB: r.Disk.DiskMB})
+	}
+	return all
+}
+
 // Dimensions of exhaustion, as users read them.
 const (
 	DimensionCPU    = "cpu"

@@ -232,9 +232,8 @@ func (n *Node) Address() string { return n.Info.HostAddress("") }
 
 // derive computes what follows from Info.
 func (n *Node) derive() {
-	n.Available, n.reserved = Resources{}, nil
+	n.Available, n.reserved = AvailableOn(n.Info), nil
 	if r := n.Info.NodeResources; r != nil {
-		n.Available = Resources{CPU: r.Cpu.CpuShares, MemoryMB: r.Memory.MemoryMB, DiskMB: r.Disk.DiskMB}
 		for _, network := range r.NodeNetworks {
 			for _, a := range network.Addresses {
 				n.keepBack(a.ReservedPorts)
@@ -242,12 +241,7 @@ func (n *Node) derive() {
 		}
 	}
 	if r := n.Info.ReservedResources; r != nil {
-		n.Available = n.Available.Minus(Resources{CPU: r.Cpu.CpuShares, MemoryMB: r.Memory.MemoryMB, DiskMB: r.Disk.DiskMB})
 		n.keepBack(r.Networks.ReservedHostPorts)
-	}
-	n.Available.Allocs = allocsUnbounded
-	if most := n.Info.NodeMaxAllocs; most > 0 {
-		n.Available.Allocs = int64(most)
 	}
 }
 

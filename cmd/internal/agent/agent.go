@@ -127,6 +127,13 @@ func (a *agent) route(public, internal *rest.Router, servers []string) error {
 	if a.facts.node != nil {
 		known = a.facts.node.Servers
 	}
+	measured := newMetrics()
+	if a.facts.server != nil {
+		measured = a.facts.server.metrics
+	}
+	if a.facts.node != nil {
+		measured.node = &nodeMetrics{node: a.facts.node, host: a.cfg.Telemetry.Node, allocations: a.cfg.Telemetry.Allocations}
+	}
 	if a.facts.server != nil {
 		routes.store = a.facts.server.store
 	} else {
@@ -147,8 +154,8 @@ func (a *agent) route(public, internal *rest.Router, servers []string) error {
 		for _, pattern := range clientPatterns {
 			rt.Handle("GET HEAD PUT POST", pattern, rest.Plain(routes))
 		}
+		rt.Handle(http.MethodGet, "/v1/metrics", measured.show)
 		if a.facts.server == nil {
-			rt.Handle(http.MethodGet, "/v1/metrics", newMetrics().show)
 			rt.Otherwise(routes.servers)
 		} else {
 			rt.FillUnbuilt()

@@ -25,6 +25,7 @@ type metrics struct {
 	began time.Time
 
 	state   func() *projections.State // nil when this agent is no server
+	node    *nodeMetrics              // nil when this agent is no node
 	blocked atomic.Int64              // evaluations that wait for room, while this server leads
 
 	mu      sync.Mutex
@@ -195,6 +196,12 @@ func (m *metrics) show(w http.ResponseWriter, r *http.Request) error {
 	if m.state != nil {
 		answer.Gauges = append(answer.Gauges, m.ofState(m.state())...)
 	}
+	if m.node != nil {
+		if err := m.node.collect(r.Context(), &answer); err != nil {
+			return rest.Errorf(http.StatusInternalServerError, "measure the node: %v", err)
+		}
+	}
+	slices.SortStableFunc(answer.Counters, func(a, b MetricSample) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortStableFunc(answer.Gauges, func(a, b metricGauge) int { return strings.Compare(a.Name, b.Name) })
 	if format == "prometheus" {
 		return writePrometheus(w, &answer)

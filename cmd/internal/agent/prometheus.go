@@ -58,6 +58,11 @@ func writePrometheus(w http.ResponseWriter, answer *metricsAnswer) error {
 		head(name, "gauge")
 		row(name, g.Labels, g.Value)
 	}
+	for _, s := range answer.Counters {
+		name := prometheusName(s.Name)
+		head(name, "counter")
+		row(name, s.Labels, s.Sum)
+	}
 	for _, s := range answer.Samples {
 		name := prometheusName(s.Name)
 		head(name, "summary")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -178,7 +177,6 @@ func (s *server) register(public, internal *rest.Router, facts *facts) {
 	for _, rt := range []*rest.Router{public, internal} {
 		s.reads.Register(rt)
 		s.writes.Register(rt)
-		rt.Handle(http.MethodGet, "/v1/metrics", s.metrics.show)
 		facts.registerOperator(rt)
 	}
 	s.reads.RegisterNodeAgent(internal)

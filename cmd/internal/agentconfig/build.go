@@ -39,6 +39,7 @@ func (b *builder) build() (Config, error) {
 		LeaveOnInterrupt:    t.on("leave_on_interrupt"),
 		LeaveOnTerminate:    t.on("leave_on_terminate"),
 		EnableDebug:         t.on("enable_debug"),
+		Telemetry:           Telemetry{Node: t.on("telemetry", "publish_node_metrics"), Allocations: t.on("telemetry", "publish_allocation_metrics")},
 		HTTPResponseHeaders: t.table("http_api_response_headers"),
 		Ports: Ports{
 			HTTP: t.int("ports", "http"), RPC: t.int("ports", "rpc"), Serf: t.int("ports", "serf"), Raft: t.int("ports", "raft"),

@@ -29,6 +29,9 @@ type Config struct {
 	LeaveOnInterrupt bool
 	LeaveOnTerminate bool
 
+	// Telemetry is what /v1/metrics shows beyond what costs nothing.
+	Telemetry Telemetry
+
 	EnableDebug bool // serve profiles of the process under /v1/agent/pprof/
 
 	HTTPResponseHeaders map[string]string // added to every HTTP answer
@@ -214,6 +217,9 @@ type Client struct {
 	Collection Collection
 	Artifacts  Artifacts
 }
+
+// Telemetry says whether a node's metrics tell what the machine uses and what each of its tasks does.
+type Telemetry struct{ Node, Allocations bool }
 
 // Access is what client.options keep from tasks; nil lists are the usual ones.
 type Access struct {

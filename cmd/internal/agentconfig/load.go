@@ -69,8 +69,11 @@ client {
 }
 `
 	devMode = `
-bind_addr = "127.0.0.1"
-log_level = "DEBUG"
+bind_addr    = "127.0.0.1"
+log_level    = "DEBUG"
+enable_debug = true
+
+telemetry { publish_allocation_metrics = true publish_node_metrics = true }
 
 server { enabled = true bootstrap_expect = 1 }
 client { enabled = true network_interface = "lo" gc_disk_usage_threshold = 99 gc_inode_usage_threshold = 99 }
