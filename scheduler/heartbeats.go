@@ -98,6 +98,13 @@ func (h *Heartbeats) Beat(node event.ID, now time.Time) (ttl time.Duration) {
 	return ttl
 }
 
+// Watched is how many nodes are waited for.
+func (h *Heartbeats) Watched() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.watched)
+}
+
 // ttl is the time between heartbeats before jitter: longer the more nodes there
 // are, so that all of them together stay below a fixed rate.
 func (h *Heartbeats) ttl(nodes int) time.Duration {

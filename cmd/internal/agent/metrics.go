@@ -25,6 +25,7 @@ type metrics struct {
 	began time.Time
 
 	state   func() *projections.State // nil when this agent is no server
+	gauges  func() map[string]float64 // further ones of the server; nil when this agent is none
 	node    *nodeMetrics              // nil when this agent is no node
 	blocked atomic.Int64              // evaluations that wait for room, while this server leads
 
@@ -186,11 +187,15 @@ func (m *metrics) show(w http.ResponseWriter, r *http.Request) error {
 	}
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
-	for name, value := range map[string]float64{
+	gauges := map[string]float64{
 		"nomad.runtime.alloc_bytes": float64(memory.Alloc), "nomad.runtime.sys_bytes": float64(memory.Sys),
 		"nomad.runtime.heap_objects": float64(memory.HeapObjects), "nomad.runtime.num_goroutines": float64(runtime.NumGoroutine()),
 		"nomad.runtime.total_gc_runs": float64(memory.NumGC), "nomad.runtime.total_gc_pause_ns": float64(memory.PauseTotalNs),
-	} {
+	}
+	if m.gauges != nil {
+		maps.Copy(gauges, m.gauges())
+	}
+	for name, value := range gauges {
 		answer.Gauges = append(answer.Gauges, metricGauge{Name: name, Value: value, Labels: map[string]string{}})
 	}
 	if m.state != nil {

@@ -78,7 +78,7 @@ func openServer(cfg agentconfig.Config, version string, logger *slog.Logger, fac
 		}
 	}
 	s.store = projections.NewStore(state)
-	s.metrics.state = s.store.Snapshot
+	s.metrics.state, s.metrics.gauges = s.store.Snapshot, s.gauges
 	s.committer = commands.NewCommitter(commands.CommitterConfig{
 		Log: s.bridge, Store: s.store, Now: time.Now,
 		ServerName: cfg.Name + "." + cfg.Region, Version: version, ReplicaID: replicaID,
@@ -231,6 +231,23 @@ func (s *server) leading(uint64) {
 	}
 	s.collector.Store(collector)
 	s.beats.Store(beats)
+}
+
+// gauges are the metrics of what this server is doing.
+func (s *server) gauges() map[string]float64 {
+	g := map[string]float64{"nomad.nomad.broker.total_unacked": 0, "nomad.nomad.heartbeat.active": 0, "nomad.nomad.autopilot.healthy": 0, "nomad.nomad.autopilot.failure_tolerance": 0}
+	for _, w := range s.workers.States() {
+		if w.Busy {
+			g["nomad.nomad.broker.total_unacked"]++
+		}
+	}
+	if beats := s.beats.Load(); beats != nil {
+		g["nomad.nomad.heartbeat.active"] = float64(beats.Watched())
+	}
+	if s.log.Leadership().Leader { // as the only server
+		g["nomad.nomad.autopilot.healthy"] = 1
+	}
+	return g
 }
 
 func (s *server) resting(uint64) {

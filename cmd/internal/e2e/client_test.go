@@ -375,7 +375,8 @@ func TestOfficialClientOnTheCluster(t *testing.T) {
 	for _, g := range metrics.Gauges {
 		gauges[g.Name+" "+g.DisplayLabels["job"]] = g.Value
 	}
-	if gauges["nomad.nomad.job_status.running "] != 1 || gauges["nomad.nomad.job_summary.running one"] != 1 || len(metrics.Samples) == 0 {
+	if gauges["nomad.nomad.job_status.running "] != 1 || gauges["nomad.nomad.job_summary.running one"] != 1 ||
+		gauges["nomad.nomad.heartbeat.active "] != 1 || gauges["nomad.nomad.autopilot.healthy "] != 1 || len(metrics.Samples) == 0 {
 		t.Errorf("metrics: %v", gauges)
 	}
 	text, err := c.Operator().Metrics(&api.QueryOptions{Params: map[string]string{"format": "prometheus"}})
