@@ -84,6 +84,7 @@ func (r *runner) restore() {
 	if r.state.Delay == delayRuns {
 		r.after(r.rules.shutdownDelay, obsGroupDelay{})
 	}
+	r.limitRun()
 	for i, t := range r.state.Tasks {
 		switch t.Phase {
 		case phaseBackoff:

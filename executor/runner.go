@@ -173,6 +173,11 @@ func (r *runner) handle(o observation) bool {
 	case obsFull:
 		r.reportFull()
 		close(what.done)
+	case obsExceeded:
+		// An order may have given it more time meanwhile.
+		if limit, ok := r.runLimit(); ok && !o.At.Before(limit) {
+			r.step(o, what)
+		}
 	case obsRunning:
 		r.env.log.Info("task runs", "alloc", r.id, "task", what.Task, "start", what.Start)
 		r.runs(what.Task, what.Start, true, what.driver)
@@ -223,10 +228,24 @@ func (r *runner) takeOrder(o observation, what obsOrder) {
 		return
 	}
 	r.step(o, obsContact{})
+	r.limitRun()
 	if !r.state.Begun && !r.state.Stopping && r.prepared == nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		r.prepared = cancel
 		go r.prepare(ctx, what.order, r.group)
+	}
+}
+
+// runLimit is when an allocation has run for as long as it may.
+func (r *runner) runLimit() (time.Time, bool) {
+	limit := r.group.MaxRunDuration
+	return time.Unix(0, r.order.CreateTime).Add(limit), limit > 0
+}
+
+// limitRun has the allocation end at its limit.
+func (r *runner) limitRun() {
+	if limit, ok := r.runLimit(); ok {
+		r.after(time.Until(limit), obsExceeded{})
 	}
 }
 

@@ -109,6 +109,7 @@ type allocState struct {
 	Tasks    []*taskState `cbor:"4,keyasint,omitempty"` // in the order of the job
 	NoDelay  bool         `cbor:"6,keyasint,omitempty"` // no shutdown delay is waited out
 	Renewing bool         `cbor:"5,keyasint,omitempty"` // all tasks are being ended, to start from the beginning
+	Exceeded bool         `cbor:"7,keyasint,omitempty"` // it ran for longer than it may: nothing runs any more, not even after the end
 }
 
 // delayStage is how far the wait between leaving service discovery and the kill of a group has come.
@@ -195,6 +196,7 @@ type (
 	obsStop        struct{ NoDelay bool } // the servers do not want it any more; NoDelay: and without shutdown delays
 	obsContact     struct{}               // the servers were reached and still want it
 	obsGroupDelay  struct{}               // the group's shutdown delay is over
+	obsExceeded    struct{}               // the group's max_run_duration is over
 	// obsStarted says that start Start of a task runs.
 	obsStarted struct {
 		Task   string
@@ -366,6 +368,10 @@ func (s *allocState) step(r *allocRules, o observation) []action {
 	case obsGroupDelay:
 		if s.Delay == delayRuns {
 			s.Delay = delayOver
+		}
+	case obsExceeded:
+		if !s.ended() {
+			st.exceeded()
 		}
 	case obsStarted:
 		if t := st.current(what.Task, what.Start); t != nil {

@@ -90,7 +90,7 @@ func (st *stepper) stopAll() {
 	live := false
 	for _, t := range s.Tasks {
 		r := st.rulesOf(t)
-		if r.role == rolePoststop && s.Begun {
+		if r.role == rolePoststop && s.Begun && !s.Exceeded {
 			continue
 		}
 		switch t.Phase {
@@ -107,6 +107,21 @@ func (st *stepper) stopAll() {
 	if live && st.rules.shutdownDelay > 0 && s.Delay == delayNone {
 		s.Delay = delayRuns
 		st.do(actGroupDelay{After: st.rules.shutdownDelay})
+	}
+}
+
+// exceeded ends what has run for too long, with what would run after the end.
+func (st *stepper) exceeded() {
+	s := st.state
+	s.Exceeded = true
+	if !s.Stopping {
+		st.stopAll()
+		return
+	}
+	for _, t := range s.Tasks {
+		if t.Phase == phaseWaiting { // after the end of the others
+			st.dead(t)
+		}
 	}
 }
 
@@ -142,7 +157,7 @@ func (st *stepper) killNext() {
 		live := false
 		for _, t := range st.state.Tasks {
 			r := st.rulesOf(t)
-			if r.role == rolePoststop || t.Phase == phaseDead || !wave(r) {
+			if r.role == rolePoststop && !st.state.Exceeded || t.Phase == phaseDead || !wave(r) {
 				continue
 			}
 			if !t.Killed {
@@ -159,7 +174,7 @@ func (st *stepper) killNext() {
 // poststop starts the tasks that run after all others are dead.
 func (st *stepper) poststop() {
 	s := st.state
-	if !s.Begun {
+	if !s.Begun || s.Exceeded {
 		return
 	}
 	for _, t := range s.Tasks {
@@ -223,6 +238,9 @@ func (st *stepper) kill(t *taskState, delay time.Duration) {
 	}
 	r := st.rulesOf(t)
 	details := map[string]string{}
+	if st.state.Exceeded {
+		details[event.DetailReason] = "allocation exceeded max_run_duration"
+	}
 	if r.killTimeout > 0 {
 		details[event.DetailKillTimeout] = r.killTimeout.String()
 	}

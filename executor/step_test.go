@@ -148,6 +148,8 @@ func TestStepScenarios(t *testing.T) {
 				return w.observe(obsContact{})
 			case "stop":
 				return w.observe(obsStop{NoDelay: arg("no_delay") != ""})
+			case "exceeded":
+				return w.observe(obsExceeded{})
 			case "advance":
 				by, err := time.ParseDuration(task)
 				if err != nil {
@@ -300,6 +302,7 @@ func TestStepNeverStartsTwice(t *testing.T) {
 			},
 			"contact":         func(*rapid.T) { observe(obsContact{}) },
 			"restart":         func(*rapid.T) { n := pick(); observe(obsRestart{Task: n, Start: asked[n]}) },
+			"exceeded":        func(*rapid.T) { observe(obsExceeded{}) },
 			"restart all":     func(*rapid.T) { observe(obsRestartAll{}) },
 			"template failed": func(*rapid.T) { n := pick(); observe(obsTemplateFailed{Task: n, Start: asked[n]}) },
 			"timer": func(*rapid.T) {
