@@ -131,6 +131,7 @@ func (a *agent) route(public, internal *rest.Router, servers []string) error {
 	if a.facts.server != nil {
 		measured = a.facts.server.metrics
 	}
+	measured.host = a.cfg.Telemetry.Host
 	if a.facts.node != nil {
 		measured.node = &nodeMetrics{node: a.facts.node, host: a.cfg.Telemetry.Node, allocations: a.cfg.Telemetry.Allocations}
 	}

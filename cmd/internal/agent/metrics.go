@@ -25,6 +25,7 @@ type metrics struct {
 	began time.Time
 
 	state   func() *projections.State // nil when this agent is no server
+	host    string                    // label of every row; "" for none
 	gauges  func() map[string]float64 // further ones of the server; nil when this agent is none
 	node    *nodeMetrics              // nil when this agent is no node
 	blocked atomic.Int64              // evaluations that wait for room, while this server leads
@@ -168,6 +169,27 @@ type metricsAnswer struct {
 	Samples   []MetricSample
 }
 
+// label says of every row which machine it is of, so that rows of several can be told apart once they are together.
+func (a *metricsAnswer) label(host string) {
+	if host == "" {
+		return
+	}
+	with := func(labels map[string]string) map[string]string {
+		all := make(map[string]string, len(labels)+1) // rows share theirs
+		maps.Copy(all, labels)
+		all["host"] = host
+		return all
+	}
+	for i := range a.Gauges {
+		a.Gauges[i].Labels = with(a.Gauges[i].Labels)
+	}
+	for _, list := range [][]MetricSample{a.Counters, a.Samples} {
+		for i := range list {
+			list[i].Labels = with(list[i].Labels)
+		}
+	}
+}
+
 type metricGauge struct {
 	Name   string
 	Value  float64
@@ -206,6 +228,7 @@ func (m *metrics) show(w http.ResponseWriter, r *http.Request) error {
 			return rest.Errorf(http.StatusInternalServerError, "measure the node: %v", err)
 		}
 	}
+	answer.label(m.host)
 	slices.SortStableFunc(answer.Counters, func(a, b MetricSample) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortStableFunc(answer.Gauges, func(a, b metricGauge) int { return strings.Compare(a.Name, b.Name) })
 	if format == "prometheus" {

@@ -39,7 +39,6 @@ func (b *builder) build() (Config, error) {
 		LeaveOnInterrupt:    t.on("leave_on_interrupt"),
 		LeaveOnTerminate:    t.on("leave_on_terminate"),
 		EnableDebug:         t.on("enable_debug"),
-		Telemetry:           Telemetry{Node: t.on("telemetry", "publish_node_metrics"), Allocations: t.on("telemetry", "publish_allocation_metrics")},
 		HTTPResponseHeaders: t.table("http_api_response_headers"),
 		Ports: Ports{
 			HTTP: t.int("ports", "http"), RPC: t.int("ports", "rpc"), Serf: t.int("ports", "serf"), Raft: t.int("ports", "raft"),
@@ -55,7 +54,7 @@ func (b *builder) build() (Config, error) {
 	}
 	cfg.Server.Enabled = t.on("server", "enabled")
 	cfg.Client.Enabled = t.on("client", "enabled")
-	for _, step := range []func(*Config) error{b.role, b.identity, b.log, b.server, b.client, b.directories, b.driver, b.addresses} {
+	for _, step := range []func(*Config) error{b.telemetry, b.role, b.identity, b.log, b.server, b.client, b.directories, b.driver, b.addresses} {
 		if err := step(&cfg); err != nil {
 			return Config{}, err
 		}
@@ -65,6 +64,23 @@ func (b *builder) build() (Config, error) {
 		cfg.Warnings = append(cfg.Warnings, "mTLS is not configured - Drover is not secure without mTLS!")
 	}
 	return cfg, nil
+}
+
+func (b *builder) telemetry(cfg *Config) error {
+	on := func(key string) bool { return b.t.on("telemetry", key) }
+	cfg.Telemetry = Telemetry{Node: on("publish_node_metrics"), Allocations: on("publish_allocation_metrics")}
+	switch {
+	case on("disable_hostname"):
+	case on("use_node_name"):
+		cfg.Telemetry.Host = cfg.Name
+	default:
+		name, err := b.host.Name()
+		if err != nil {
+			return fmt.Errorf("find this host's name, which metrics tell unless telemetry.disable_hostname is set: %w", err)
+		}
+		cfg.Telemetry.Host = name
+	}
+	return nil
 }
 
 func (b *builder) role(cfg *Config) error {

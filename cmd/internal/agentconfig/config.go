@@ -218,8 +218,12 @@ type Client struct {
 	Artifacts  Artifacts
 }
 
-// Telemetry says whether a node's metrics tell what the machine uses and what each of its tasks does.
-type Telemetry struct{ Node, Allocations bool }
+// Telemetry says what the metrics of an agent tell.
+type Telemetry struct {
+	Node        bool   // what the machine uses
+	Allocations bool   // what each task uses
+	Host        string // what their label "host" says; "" for none
+}
 
 // Access is what client.options keep from tasks; nil lists are the usual ones.
 type Access struct {

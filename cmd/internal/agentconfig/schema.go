@@ -169,9 +169,9 @@ var schema = join(
 	block("telemetry",
 		known(duration, "collection_interval", "in_memory_collection_interval", "in_memory_retention_period"),
 		acting(boolean, "prometheus_metrics"), // they are served in any case
-		acting(boolean, "publish_allocation_metrics", "publish_node_metrics"),
+		acting(boolean, "publish_allocation_metrics", "publish_node_metrics", "disable_hostname", "use_node_name"),
 		known(boolean, "include_alloc_metadata_in_metrics",
-			"disable_hostname", "use_node_name", "disable_dispatched_job_summary_metrics", "disable_quota_utilization_metrics",
+			"disable_dispatched_job_summary_metrics", "disable_quota_utilization_metrics",
 			"disable_rpc_rate_metrics_labels", "disable_allocation_hook_metrics"),
 		tristate("filter_default"),
 		known(appended, "allowed_metadata_keys_in_metrics"), known(list, "datadog_tags", "prefix_filter"),

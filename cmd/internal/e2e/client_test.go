@@ -381,7 +381,7 @@ func TestOfficialClientOnTheCluster(t *testing.T) {
 	}
 	text, err := c.Operator().Metrics(&api.QueryOptions{Params: map[string]string{"format": "prometheus"}})
 	check("metrics for Prometheus", err)
-	if !strings.Contains(string(text), `nomad_nomad_job_summary_running{job="one",namespace="default",task_group="group"} 1`) {
+	if !strings.Contains(string(text), `job="one",namespace="default",task_group="group"} 1`) {
 		t.Errorf("metrics for Prometheus: %s", text)
 	}
 	found, _, err := c.Search().PrefixSearch(node.ID[:5], contexts.All, nil)
