@@ -9,6 +9,10 @@ const (
 	attemptsService = 5
 	attemptsBatch   = 2
 
+	// workersMax bounds how many workers a server may be told to have: more than the cores of any machine that it runs
+	// on, and each keeps memory for its decisions.
+	workersMax = 256
+
 	// attemptsStale is how often a plan may be refused because its job moved on
 	// meanwhile. That is no conflict over room, only a busy job (a thousand short
 	// tasks end one by one), so it is tried more often.

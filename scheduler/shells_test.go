@@ -182,6 +182,98 @@ func TestWorkersTakeWhatIsOpenAndWhatComes(t *testing.T) {
 	})
 }
 
+// Operators change how many workers there are, and what they take, while these run: what nobody takes waits.
+func TestWorkersAreRearranged(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *ledger) {
+		l.change(func(c *cluster) { c.addNodes(3, "n", 4000, 8192) })
+		w := &Workers{Source: l, Committer: l, Count: 2}
+		for what, bad := range map[string]Lineup{"negative": {Count: -1}, "too many": {Count: workersMax + 1}, "unknown": {Count: 1, Types: []string{"cron"}}} {
+			if err := w.Arrange(bad); err == nil || w.Lineup().Count != 2 {
+				t.Errorf("%s: %v, then %+v", what, err, w.Lineup())
+			}
+		}
+		running(t, w.Run)
+		synctest.Wait()
+		submit := func(id string) {
+			l.change(func(c *cluster) {
+				c.submit(newJob(id, 1, 10, 10))
+				c.evaluate(id, event.TriggerJobRegister)
+			})
+			synctest.Wait()
+		}
+		expect := func(id string, want int) {
+			t.Helper()
+			if n := len(l.cluster.live(id)); n != want {
+				t.Fatalf("%d allocations of %s, want %d", n, id, want)
+			}
+		}
+		arrange := func(count int, types ...string) {
+			t.Helper()
+			if err := w.Arrange(Lineup{Count: count, Types: types}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if n := len(w.States()); n != count || w.Lineup().Count != count {
+				t.Fatalf("%d workers, %+v, want %d", n, w.Lineup(), count)
+			}
+		}
+		submit("before")
+		expect("before", 1)
+		arrange(0)
+		submit("waits")
+		expect("waits", 0)
+		arrange(1, event.JobTypeBatch)
+		expect("waits", 0) // it is a service
+		arrange(1, event.JobTypeBatch, event.JobTypeService)
+		expect("waits", 1)
+		arrange(5)
+		for i := range 20 {
+			submit(fmt.Sprintf("many-%d", i))
+			expect(fmt.Sprintf("many-%d", i), 1)
+		}
+	})
+}
+
+// Whoever is replaced while at work finishes that; what it could not do, and no change of the state will tell of, the
+// next one finds.
+func TestWorkersThatAreReplacedFinish(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *ledger) {
+		l.change(func(c *cluster) {
+			c.addNodes(3, "n", 4000, 8192)
+			c.submit(newJob("web", 1, 10, 10))
+			c.evaluate("web", event.TriggerJobRegister)
+		})
+		slow := &heldCommitter{Committer: l, let: make(chan struct{})}
+		w := &Workers{Source: l, Committer: slow, Count: 1}
+		running(t, w.Run)
+		synctest.Wait() // at work, its plan is being handed over
+		if err := w.Arrange(Lineup{Count: 1}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // the new one has passed over it: the job is busy
+		close(slow.let)
+		pass(time.Minute)
+		if n := len(l.cluster.live("web")); n != 1 || slow.tries != 2 {
+			t.Fatalf("%d allocations after %d tries, want 1 after 2", n, slow.tries)
+		}
+	})
+}
+
+// heldCommitter hands nothing over until it is let, and fails the first time.
+type heldCommitter struct {
+	Committer
+	let   chan struct{}
+	tries int
+}
+
+func (s *heldCommitter) CommitPlan(ctx context.Context, p Proposal) (PlanResult, error) {
+	<-s.let
+	if s.tries++; s.tries == 1 {
+		return PlanResult{}, errors.New("nobody knows what became of it")
+	}
+	return s.Committer.CommitPlan(ctx, p)
+}
+
 // While operators have evaluations paused nothing is decided; then what has waited is.
 func TestPausedWorkersRest(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *ledger) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,7 +73,8 @@ type PlanResult struct {
 type Workers struct {
 	Source    Tip
 	Committer Committer
-	Count     int          // workers; at least 1
+	Count     int          // workers to begin with; at least 1
+	Types     []string     // of the jobs whose evaluations are taken to begin with; empty = all
 	Log       *slog.Logger // nil discards
 
 	// Decided, if set, is called after each decision with the time it took.
@@ -85,6 +87,39 @@ type Workers struct {
 
 	mu      sync.Mutex
 	workers []*worker // that run, or ran
+	hire    func()    // replaces them by others, with mu held; nil unless they run
+}
+
+// Lineup is how many workers there are, and what they take.
+type Lineup struct {
+	Count int      // 0 = nothing is decided here
+	Types []string // of the jobs whose evaluations they take; empty = all
+}
+
+// Lineup tells it.
+func (w *Workers) Lineup() Lineup {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return Lineup{Count: w.Count, Types: slices.Clone(w.Types)}
+}
+
+// Arrange replaces the workers by as many, who take as much, as l says. Those before finish what they are at.
+func (w *Workers) Arrange(l Lineup) error {
+	if l.Count < 0 || l.Count > workersMax {
+		return fmt.Errorf("the number of schedulers is %d: it must be between 0 and %d", l.Count, workersMax)
+	}
+	for _, kind := range l.Types {
+		if !Supports(kind) {
+			return fmt.Errorf("there is no scheduler %q", kind)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.Count, w.Types = l.Count, slices.Clone(l.Types)
+	if w.hire != nil {
+		w.hire()
+	}
+	return nil
 }
 
 // WorkerState is what a worker does.
@@ -113,37 +148,46 @@ func (w *Workers) Run(ctx context.Context) error {
 	w.handing = make(chan struct{}, 1)
 	w.handing <- struct{}{}
 	var running sync.WaitGroup
-	jobs := &busyJobs{busy: make(map[event.JobKey]bool, w.Count)}
-	workers := make([]*worker, w.Count)
-	for i := range workers {
-		workers[i] = &worker{Workers: w, wait: retryFirst, started: time.Now()}
-	}
+	jobs := &busyJobs{busy: make(map[event.JobKey]bool, w.Count), freed: make(chan struct{})}
 	w.mu.Lock()
-	w.workers = workers
-	w.mu.Unlock()
-	for _, one := range workers {
-		running.Go(func() { one.work(ctx, jobs) })
+	w.hire = func() {
+		for _, one := range w.workers {
+			close(one.retired)
+		}
+		w.workers = make([]*worker, w.Count)
+		for i := range w.workers {
+			one := &worker{Workers: w, types: w.Types, wait: retryFirst, started: time.Now(), retired: make(chan struct{})}
+			w.workers[i] = one
+			running.Go(func() { one.work(ctx, jobs) })
+		}
 	}
+	w.hire()
+	w.mu.Unlock()
+	<-ctx.Done()
+	w.mu.Lock()
+	w.hire = nil
+	w.mu.Unlock()
 	running.Wait()
 	return ctx.Err()
 }
 
 // busyJobs are the jobs that workers work on.
 type busyJobs struct {
-	mu   sync.Mutex
-	busy map[event.JobKey]bool
+	mu    sync.Mutex
+	busy  map[event.JobKey]bool
+	freed chan struct{} // closed when a job is free of whom will not look for its next evaluation
 }
 
-// take finds the most urgent evaluation of a job that nobody works on; nil when
+// take finds the most urgent evaluation of those types, or with none of any, of a job that nobody works on; nil when
 // there is none.
-func (j *busyJobs) take(s *projections.State) *event.Evaluation {
+func (j *busyJobs) take(s *projections.State, types []string) *event.Evaluation {
 	if s.Scheduler().PauseEvaluations {
 		return nil
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for eval := range s.PendingEvaluations() {
-		if !j.busy[eval.Job()] {
+		if !j.busy[eval.Job()] && (len(types) == 0 || slices.Contains(types, eval.Type)) {
 			j.busy[eval.Job()] = true
 			return eval
 		}
@@ -157,18 +201,41 @@ func (j *busyJobs) leave(job event.JobKey) {
 	delete(j.busy, job)
 }
 
+// wake has all look again: who worked on a job will not look for its next evaluation.
+func (j *busyJobs) wake() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	close(j.freed)
+	j.freed = make(chan struct{})
+}
+
+// someFreed is closed when a job may be free again that nobody looks at by himself.
+func (j *busyJobs) someFreed() <-chan struct{} {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.freed
+}
+
 // work runs one evaluation after the other. A worker finds its own work: on a
 // machine with much to do, every turn of another goroutine on the way from one
 // evaluation to the next would be waited for. An evaluation that was passed over
 // because its job was busy is found by who was busy with it.
 func (w *worker) work(ctx context.Context, jobs *busyJobs) {
 	for ctx.Err() == nil {
-		eval := jobs.take(w.Source.Snapshot())
+		select {
+		case <-w.retired:
+			jobs.wake()
+			return
+		default:
+		}
+		eval := jobs.take(w.Source.Snapshot(), w.types)
 		if eval == nil {
-			changed := w.Source.Changed()
-			if eval = jobs.take(w.Source.Snapshot()); eval == nil {
+			changed, freed := w.Source.Changed(), jobs.someFreed()
+			if eval = jobs.take(w.Source.Snapshot(), w.types); eval == nil {
 				select {
 				case <-changed:
+				case <-freed:
+				case <-w.retired:
 				case <-ctx.Done():
 				}
 				continue
@@ -185,6 +252,8 @@ func (w *worker) work(ctx context.Context, jobs *busyJobs) {
 type worker struct {
 	*Workers
 	scheduler Scheduler
+	types     []string      // of the jobs whose evaluations it takes; empty = all
+	retired   chan struct{} // closed when it is to take no more
 	wait      time.Duration // before the next try after an error
 	started   time.Time
 	busy      atomic.Bool

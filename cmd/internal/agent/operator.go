@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"drover/cmd/internal/agentconfig"
 	"drover/eventlog/event"
 	"drover/projections/rest"
 	"drover/scheduler"
@@ -70,13 +71,8 @@ func (f *facts) registerOperator(rt *rest.Router) {
 	get("/v1/agent/schedulers", func(w http.ResponseWriter, r *http.Request) error {
 		return rest.JSON(w, r, f.schedulerWorkers())
 	})
-	get("/v1/agent/schedulers/config", func(w http.ResponseWriter, r *http.Request) error {
-		return rest.JSON(w, r, struct {
-			ServerID          string   `json:"server_id"`
-			NumSchedulers     int      `json:"num_schedulers"`
-			EnabledSchedulers []string `json:"enabled_schedulers"`
-		}{f.member().Tags["id"], f.cfg.Server.NumSchedulers, scheduledTypes()})
-	})
+	get("/v1/agent/schedulers/config", func(w http.ResponseWriter, r *http.Request) error { return rest.JSON(w, r, f.lineup()) })
+	rt.Handle("PUT POST", "/v1/agent/schedulers/config", f.arrange)
 	rt.Handle("PUT POST", "/v1/agent/join", f.join)
 	rt.Handle("PUT POST", "/v1/agent/force-leave", f.forceLeave)
 }
@@ -105,8 +101,9 @@ type workerInfo struct {
 // schedulerWorkers tells what the workers of this server do.
 func (f *facts) schedulerWorkers() workersInfo {
 	info := workersInfo{ServerID: f.member().Tags["id"], Schedulers: []workerInfo{}}
+	types := typesOf(f.server.workers.Lineup())
 	for i, s := range f.server.workers.States() {
-		w := workerInfo{ID: strconv.Itoa(i + 1), Enabled: scheduledTypes(), Started: s.Started.UTC(), Status: "Started", WorkloadStatus: "WaitingToDequeue"}
+		w := workerInfo{ID: strconv.Itoa(i + 1), Enabled: types, Started: s.Started.UTC(), Status: "Started", WorkloadStatus: "WaitingToDequeue"}
 		if s.Busy {
 			w.WorkloadStatus = "Scheduling"
 		}
@@ -115,7 +112,62 @@ func (f *facts) schedulerWorkers() workersInfo {
 	return info
 }
 
-// scheduledTypes are the types of jobs that every worker places.
+// lineup is what /v1/agent/schedulers/config answers, and is told.
+type lineup struct {
+	ServerID string   `json:"server_id"`
+	Count    *int     `json:"num_schedulers"`
+	Types    []string `json:"enabled_schedulers"`
+}
+
+// lineupBytesMax bounds such a request: it has a number and a few names.
+const lineupBytesMax = 64 << 10
+
+func (f *facts) lineup() lineup {
+	l := f.server.workers.Lineup()
+	return lineup{f.member().Tags["id"], &l.Count, typesOf(l)}
+}
+
+// typesOf are the types of jobs that workers take.
+func typesOf(l scheduler.Lineup) []string {
+	if len(l.Types) == 0 {
+		return scheduledTypes()
+	}
+	return l.Types
+}
+
+// arrange changes how many workers this server has, and what they take, until the agent ends.
+func (f *facts) arrange(w http.ResponseWriter, r *http.Request) error {
+	q, err := rest.ParseQuery(r)
+	if err == nil {
+		err = q.InRegion(f.cfg.Region)
+	}
+	if err != nil {
+		return err
+	}
+	var asked lineup
+	if err := rest.DecodeJSON(w, r, lineupBytesMax, &asked); err != nil {
+		return err
+	}
+	types := slices.DeleteFunc(asked.Types, func(kind string) bool { return kind == agentconfig.CoreScheduler })
+	slices.Sort(types)
+	types = slices.Compact(types)
+	switch {
+	case asked.Count == nil:
+		return rest.Errorf(http.StatusBadRequest, "num_schedulers is missing: how many workers this server is to have")
+	case len(types) == 0 && *asked.Count > 0:
+		return rest.Errorf(http.StatusBadRequest, "enabled_schedulers is missing: which of %s they are to take", strings.Join(scheduledTypes(), ", "))
+	}
+	if slices.Equal(types, scheduledTypes()) {
+		types = nil
+	}
+	if err := f.server.workers.Arrange(scheduler.Lineup{Count: *asked.Count, Types: types}); err != nil {
+		return rest.Errorf(http.StatusBadRequest, "%v", err)
+	}
+	f.server.logger.Info("the scheduler's workers were changed", "count", *asked.Count, "types", typesOf(f.server.workers.Lineup()))
+	return rest.JSON(w, r, f.lineup())
+}
+
+// scheduledTypes are the types of jobs that workers can place.
 func scheduledTypes() []string {
 	all := []string{event.JobTypeBatch, event.JobTypeService, event.JobTypeSysBatch, event.JobTypeSystem}
 	return slices.DeleteFunc(all, func(kind string) bool { return !scheduler.Supports(kind) })

@@ -87,7 +87,7 @@ func openServer(cfg agentconfig.Config, version string, logger *slog.Logger, fac
 	})
 	s.workers = &scheduler.Workers{
 		Source: s.committer.Tip(), Committer: measuredPlans{planCommitter{s.committer, s.cfg.Name}, s.metrics},
-		Count: s.cfg.Server.NumSchedulers, Log: named(s.logger, "scheduler"), Decided: s.metrics.decided, Overtaken: s.metrics.overtaken,
+		Count: s.cfg.Server.NumSchedulers, Types: s.cfg.Server.EnabledSchedulers, Log: named(s.logger, "scheduler"), Decided: s.metrics.decided, Overtaken: s.metrics.overtaken,
 	}
 	return s, s.makeHandlers(facts)
 }

@@ -144,12 +144,39 @@ func (b *builder) log(cfg *Config) error {
 	return fmt.Errorf("Invalid log level: %s. Valid log levels are: %v", wanted, words)
 }
 
-func (b *builder) server(cfg *Config) error {
+// CoreScheduler stands in lists of schedulers for what collects garbage, which no worker does here.
+const CoreScheduler = "_core"
+
+// enabledSchedulers checks the types of jobs that a server's workers take; none = all.
+func enabledSchedulers(names []string) (types []string, err error) {
+	all := []string{event.JobTypeBatch, event.JobTypeService, event.JobTypeSysBatch, event.JobTypeSystem}
+	for _, name := range names {
+		switch {
+		case slices.Contains(all, name):
+			types = append(types, name)
+		case name != CoreScheduler:
+			return nil, fmt.Errorf("server.enabled_schedulers has %q: there are %s", name, strings.Join(all, ", "))
+		}
+	}
+	if len(names) > 0 && len(types) == 0 {
+		return nil, fmt.Errorf("server.enabled_schedulers names none of %s", strings.Join(all, ", "))
+	}
+	slices.Sort(types)
+	if types = slices.Compact(types); len(types) == len(all) {
+		return nil, nil
+	}
+	return types, nil
+}
+
+func (b *builder) server(cfg *Config) (err error) {
 	t := b.t
 	cfg.Server.BootstrapExpect = t.int("server", "bootstrap_expect")
 	cfg.Server.HeartbeatGrace = t.duration("server", "heartbeat_grace")
 	cfg.Server.MinHeartbeatTTL = t.duration("server", "min_heartbeat_ttl")
 	cfg.Server.NumSchedulers = t.int("server", "num_schedulers")
+	if cfg.Server.EnabledSchedulers, err = enabledSchedulers(t.list("server", "enabled_schedulers")); err != nil {
+		return err
+	}
 	cfg.Server.GC = GC{
 		Interval: t.duration("server", "job_gc_interval"), JobThreshold: t.duration("server", "job_gc_threshold"),
 		EvalThreshold: t.duration("server", "eval_gc_threshold"), BatchEvalThreshold: t.duration("server", "batch_eval_gc_threshold"),

@@ -144,7 +144,9 @@ type Server struct {
 	// MinHeartbeatTTL is the least time between two heartbeats of a node.
 	MinHeartbeatTTL time.Duration
 
-	NumSchedulers int // parallel scheduler workers; at least 1, half of the CPUs unless it is set
+	// EnabledSchedulers are the types of jobs that they take, sorted; empty = all.
+	EnabledSchedulers []string
+	NumSchedulers     int // parallel scheduler workers; at least 1, half of the CPUs unless it is set
 
 	GC GC
 

@@ -102,7 +102,7 @@ var schema = join(
 		known(duration, "raft_snapshot_interval", "failover_heartbeat_ttl", "deployment_gc_threshold", "csi_volume_claim_gc_interval",
 			"csi_volume_claim_gc_threshold", "csi_plugin_gc_threshold", "acl_token_gc_threshold", "root_key_gc_interval",
 			"root_key_gc_threshold", "root_key_rotation_threshold", "start_timeout", "retry_interval"),
-		known(appended, "enabled_schedulers"),
+		acting(appended, "enabled_schedulers"),
 		block("raft_logstore", known(text, "backend"), known(boolean, "disable_log_cache"),
 			block("boltdb", known(boolean, "no_freelist_sync")),
 			block("wal", known(number, "segment_size_mb")),
