@@ -55,7 +55,7 @@ func (a *API) reconcileSummaries(w http.ResponseWriter, r *http.Request) error {
 func (a *API) jobStatuses(w http.ResponseWriter, r *http.Request) error {
 	k, err := a.ask(r)
 	if err != nil {
-		return err
+		return ofFilter(err)
 	}
 	if k.PerPage == 0 {
 		k.PerPage = statusesPerPage
@@ -94,9 +94,20 @@ func (a *API) jobStatuses(w http.ResponseWriter, r *http.Request) error {
 			}
 			// Newest first is the order of this list; "reverse" turns it.
 			k.Reverse = !k.Reverse
-			return statusPage(k, jobs)
+			page, err := statusPage(k, jobs)
+			return page, ofFilter(err)
 		},
 	})
+}
+
+// ofFilter gives a complaint about a filter the code that it has in this list alone.
+func ofFilter(err error) error {
+	for _, about := range []string{"failed to create result paginator: failed to read filter", "failed to read result page"} {
+		if err != nil && strings.HasPrefix(err.Error(), about) {
+			return rest.Errorf(http.StatusInternalServerError, "%v", err)
+		}
+	}
+	return err
 }
 
 func jobsNamed(s *projections.State, keys []event.JobKey) iter.Seq[*projections.Job] {

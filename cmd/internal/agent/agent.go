@@ -233,7 +233,7 @@ func (a *agent) listen(public, internal *rest.Router) error {
 		return nil
 	}
 	for _, address := range a.cfg.Bind.HTTP {
-		if err := add(address, public); err != nil {
+		if err := add(address, withOrigins(public)); err != nil {
 			return err
 		}
 	}

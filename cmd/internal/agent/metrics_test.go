@@ -139,7 +139,7 @@ func TestProfilesAreForThoseWhoSwitchedThemOn(t *testing.T) {
 		path    string
 		want    int
 	}{
-		{false, "/v1/agent/pprof/heap", 404},
+		{false, "/v1/agent/pprof/heap", 403},
 		{true, "/v1/agent/pprof/heap", 200},
 		{true, "/v1/agent/pprof/cmdline", 200},
 		{true, "/v1/agent/pprof/goroutine?debug=1", 200},

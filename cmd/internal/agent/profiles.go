@@ -17,7 +17,7 @@ const profileSecondsMax = 600
 func profile(enabled bool) rest.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if !enabled {
-			return rest.Errorf(http.StatusNotFound, "profiles are switched off: set enable_debug = true in the agent's configuration")
+			return rest.Errorf(http.StatusForbidden, "Permission denied: set enable_debug = true in the agent's configuration")
 		}
 		if text := r.URL.Query().Get("seconds"); text != "" {
 			seconds, err := strconv.Atoi(text)

@@ -97,6 +97,8 @@ func (c *clientRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	id, known := c.nodeOf(r)
 	switch node := c.store.Snapshot().Node(id); {
+	case !known && r.URL.Query().Get("node_id") != "":
+		refuse(w, r, http.StatusNotFound, "Unknown node %q", r.URL.Query().Get("node_id"))
 	case !known && c.node != nil:
 		c.local(w, r) // it says what it does not know
 	case !known:
@@ -178,6 +180,7 @@ func passOn(proxy *httputil.ReverseProxy, w http.ResponseWriter, r *http.Request
 	out := r.Clone(r.Context())
 	out.URL = &url.URL{Scheme: "http", Host: address, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery}
 	out.Header.Set(relayedHeader, strconv.Itoa(relayed(r)+1))
+	out.Header.Del("Origin") // who passes it on has answered for the page
 	proxy.ServeHTTP(w, out)
 }
 
