@@ -79,7 +79,8 @@ var beyond = map[string]string{
 	"Node":         "SecretID ComputedClass LastAllocUpdateIndex LastMissedHeartbeatIndex",
 	"NodeListStub": "HostVolumes", "NodeResources": "NodeNetworks", "NodeReservedCpuResources": "ReservedCpuCores",
 	"HostStats": "Timestamp", "HostCPUStats": "Total TotalPercent TotalTicks", "MemoryStats": "MappedFile",
-	"SchedulerSetConfigurationResponse": "Warnings", // Drover's own: what of it nothing acts on
+	"SchedulerSetConfigurationResponse": "Warnings",                                     // Drover's own: what of it nothing acts on
+	"HostDataResponse":                  "OS Network ResolvConf Hosts Environment Disk", // what an agent says that is asked itself
 	"SampledValue":                      "Count Rate Sum Min Max",
 }
 
