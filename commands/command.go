@@ -111,6 +111,9 @@ type SetEligibility struct {
 	Eligible bool
 }
 
+// EvaluateNode has all jobs of a node looked at: those that have allocations there, and those that want to be on every node.
+type EvaluateNode struct{ NodeID event.ID }
+
 // StopAllocation takes an allocation out of service and has its job looked at, which
 // places another in its stead.
 type StopAllocation struct {

@@ -261,6 +261,35 @@ func (c SetEligibility) decide(d *decision) *Rejection {
 	return nil
 }
 
+func (c EvaluateNode) decide(d *decision) *Rejection {
+	node := d.state.Node(c.NodeID)
+	if node == nil {
+		return reject(ReasonNotFound, "node not found")
+	}
+	keys := d.jobsToLookAt(c.NodeID, false, nil)
+	cost := 0
+	for _, key := range keys {
+		cost += evaluationBytes + len(key.Namespace) + len(key.ID)
+	}
+	if cost > nodesDownBytesMax {
+		return reject(ReasonInvalid, "node %v has allocations of %d jobs, too many to be looked at by one command: evaluate the jobs themselves", c.NodeID, len(keys))
+	}
+	for _, key := range keys {
+		job := d.state.Job(key)
+		if job == nil || job.Spec.Job.Type == event.JobTypeSystem && job.Spec.Job.Covers(node.Info) {
+			continue // it is purged and goes anyway, or it comes below
+		}
+		if r := d.createEvaluation(event.Evaluation{
+			ID: d.newID("evaluation", uint64(len(d.out))), Namespace: key.Namespace, JobID: key.ID,
+			Type: job.Spec.Job.Type, Priority: job.Spec.Job.Priority, TriggeredBy: event.TriggerNodeUpdate,
+			JobModifyIndex: job.JobModifyIndex, NodeID: c.NodeID, NodeModifyIndex: node.ModifyIndex,
+		}); r != nil {
+			return r
+		}
+	}
+	return d.evaluateSystemJobs(node.Info)
+}
+
 // evaluateSystemJobs has the jobs looked at that may want to be on a node which has
 // just become one that can be used, or another than it was. A job whose evaluation is
 // pending gets no other: if that was decided before the node came, its plan leaves it

@@ -35,6 +35,7 @@ func (h *HTTP) Register(rt *rest.Router) {
 	rt.Handle(http.MethodPut, "/v1/system/gc", h.write(h.collectGarbage))
 	rt.Handle(http.MethodDelete, "/v1/evaluations", h.write(h.deleteEvaluations))
 	rt.Handle("PUT POST", "/v1/node/{id}/eligibility", h.write(h.setEligibility))
+	rt.Handle("PUT POST", "/v1/node/{id}/evaluate", h.write(h.evaluateNode))
 }
 
 // JobRegisterResponse answers a submitted or newly evaluated job.

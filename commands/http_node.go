@@ -128,10 +128,10 @@ func writeCBOR(w http.ResponseWriter, value any) error {
 	return nil
 }
 
-// NodeEligibilityResponse answers a node whose eligibility was set.
-type NodeEligibilityResponse struct {
+// NodeUpdateResponse answers a node whose eligibility was set, or whose jobs are looked at.
+type NodeUpdateResponse struct {
 	NodeModifyIndex uint64
-	EvalIDs         []event.ID // of the system jobs that are looked at because of it
+	EvalIDs         []event.ID // of the jobs that are looked at because of it
 	EvalCreateIndex uint64
 	WriteAnswer
 }
@@ -161,7 +161,27 @@ func (h *HTTP) setEligibility(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return httpError(err, false)
 	}
-	resp := NodeEligibilityResponse{EvalIDs: []event.ID{}, WriteAnswer: writeAnswer(result)}
+	return answerNodeUpdate(w, r, result, id)
+}
+
+// evaluateNode has the jobs of a node looked at.
+func (h *HTTP) evaluateNode(w http.ResponseWriter, r *http.Request) error {
+	if _, _, err := h.question(r); err != nil {
+		return err
+	}
+	id, err := event.ParseID(r.PathValue("id"))
+	if err != nil {
+		return rest.Errorf(http.StatusNotFound, "node not found")
+	}
+	result, err := h.do(r, apiCaller(r), EvaluateNode{NodeID: id})
+	if err != nil {
+		return httpError(err, false)
+	}
+	return answerNodeUpdate(w, r, result, id)
+}
+
+func answerNodeUpdate(w http.ResponseWriter, r *http.Request, result Result, id event.ID) error {
+	resp := NodeUpdateResponse{EvalIDs: []event.ID{}, WriteAnswer: writeAnswer(result)}
 	for _, record := range result.Records {
 		if e, ok := record.Event.(*event.EvaluationCreated); ok {
 			resp.EvalIDs = append(resp.EvalIDs, e.Evaluation.ID)

@@ -121,3 +121,43 @@ func TestEligibility(t *testing.T) {
 		t.Errorf("a node that is not there: %v", err)
 	}
 }
+
+// An operator has the jobs of a node looked at: those with allocations there that have not ended, and those that want to be
+// on every node; none twice, and none that will be looked at anyway.
+func TestANodesJobsAreLookedAt(t *testing.T) {
+	s := newSystemCluster(t)
+	s.join("n1")
+	s.must(CommitPlan{Plan: s.plan(s.state.Index(), "n1")})
+	id := nodeNamed("n1")
+	web := testJob("web", testGroup{name: "g", count: 1, cpu: 10, mem: 10})
+	blob, err := NewBlob(web)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pending := s.must(SubmitJob{Job: web, Spec: blob})
+	plan := s.plan(s.state.Index(), "n1")
+	plan.JobID = "web"
+	if len(pending) != 1 || plan.EvalID != pending[0].ID {
+		t.Fatalf("pending %+v", pending)
+	}
+	if got := s.must(EvaluateNode{NodeID: id}); len(got) != 1 || got[0].JobID != "agent" {
+		t.Errorf("before web is there: %+v", got)
+	}
+	if got := s.must(EvaluateNode{NodeID: id}); len(got) != 0 {
+		t.Errorf("while all are pending: %+v", got)
+	}
+	s.must(CommitPlan{Plan: plan})
+	got := s.must(EvaluateNode{NodeID: id})
+	if len(got) != 1 || got[0].JobID != "web" || got[0].TriggeredBy != event.TriggerNodeUpdate || got[0].NodeID != id ||
+		got[0].NodeModifyIndex != s.state.Node(id).ModifyIndex || got[0].Type != event.JobTypeService {
+		t.Errorf("with web there: %+v", got)
+	}
+	s.join("n2")
+	if got := s.must(EvaluateNode{NodeID: nodeNamed("n2")}); len(got) != 0 {
+		t.Errorf("of an empty node, while its system job is pending: %+v", got)
+	}
+	var refused *Rejection
+	if _, err := s.do(&Command{Body: EvaluateNode{NodeID: named("nobody")}}); !errors.As(err, &refused) || refused.Reason != ReasonNotFound {
+		t.Errorf("a node that is not there: %v", err)
+	}
+}

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/hashicorp/nomad/api"
@@ -104,6 +105,21 @@ func TestOfficialClientKnowsEveryFieldOfPools(t *testing.T) {
 	stopped, err := c.Allocations().Stop(alloc, nil)
 	seen("stop", stopped, err, "EvalID")
 	awaitAlloc(t, waiting, stub.ID, func(a *api.Allocation) bool { return a.ClientStatus == "complete" })
+	var looked struct {
+		NodeModifyIndex, EvalCreateIndex uint64
+		EvalIDs                          []string
+	}
+	awaitCount(t, waiting, "shape", "running", 1)
+	await(t, "evaluations", waiting.Evaluations().List, func(list []*api.Evaluation) bool {
+		return !slices.ContainsFunc(list, func(e *api.Evaluation) bool { return e.Status == "pending" })
+	})
+	written("evaluate the node", "/v1/node/"+stub.NodeID+"/evaluate", nil, &looked, "NodeModifyIndex", "EvalCreateIndex", "EvalIDs.0")
+	if eval, _, err := waiting.Evaluations().Info(looked.EvalIDs[0], nil); err != nil || eval.JobID != "shape" || eval.TriggeredBy != "node-update" || eval.NodeID != stub.NodeID {
+		t.Errorf("the node's evaluation is %+v (%v)", eval, err)
+	}
+	if _, _, err := c.Nodes().ForceEvaluate("00000000-0000-4000-8000-000000000001", nil); statusOf(err) != 404 {
+		t.Errorf("evaluate a node that is not there: %v", err)
+	}
 	var evaluated struct {
 		EvalID          string
 		EvalCreateIndex uint64
