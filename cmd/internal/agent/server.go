@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +40,8 @@ type server struct {
 	writes    *commands.HTTP
 	metrics   *metrics
 	workers   *scheduler.Workers
+	// configured is what the files said last of the workers; reload's own.
+	configured scheduler.Lineup
 
 	// beats keeps the heartbeat deadlines while this server commits; nil else.
 	beats atomic.Pointer[scheduler.Heartbeats]
@@ -89,7 +92,25 @@ func openServer(cfg agentconfig.Config, version string, logger *slog.Logger, fac
 		Source: s.committer.Tip(), Committer: measuredPlans{planCommitter{s.committer, s.cfg.Name}, s.metrics},
 		Count: s.cfg.Server.NumSchedulers, Types: s.cfg.Server.EnabledSchedulers, Log: named(s.logger, "scheduler"), Decided: s.metrics.decided, Overtaken: s.metrics.overtaken,
 	}
+	s.configured = s.workers.Lineup()
+	if cfg.Live != nil {
+		cfg.Live.OnReload(s.reload)
+	}
 	return s, s.makeHandlers(facts)
+}
+
+// reload takes on what of a configuration that was read again can change in a server that runs: its workers. What was set
+// by command stays unless the files say something else than before.
+func (s *server) reload(cfg agentconfig.Config) error {
+	now := scheduler.Lineup{Count: cfg.Server.NumSchedulers, Types: cfg.Server.EnabledSchedulers}
+	if now.Count == s.configured.Count && slices.Equal(now.Types, s.configured.Types) {
+		return nil
+	}
+	if err := s.workers.Arrange(now); err != nil {
+		return err
+	}
+	s.configured = now
+	return nil
 }
 
 // schedulerOf is a new cluster's first configuration.

@@ -2,6 +2,7 @@ package agentconfig
 
 import (
 	"log/slog"
+	"sync"
 	"time"
 )
 
@@ -52,6 +53,8 @@ type Config struct {
 	// Warnings are for the operator to read, one sentence each.
 	Warnings []string
 
+	// Live, if set, is told of a configuration that was read again.
+	Live *Live
 	// Reload, if set, reads the configuration again and has take effect what can
 	// while the agent runs. It says what that is, or why all stays as it was.
 	Reload func() (string, error)
@@ -270,4 +273,27 @@ type Reserved struct {
 	MemoryMB int
 	DiskMB   int
 	Ports    string // "22,80,8500-8600"; empty = none
+}
+
+// Live is what of a configuration a running agent takes on when its files are read again, beside the level of its log.
+type Live struct {
+	mu   sync.Mutex
+	take func(Config) error
+}
+
+// OnReload says what is done then.
+func (l *Live) OnReload(take func(Config) error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.take = take
+}
+
+// Take has the agent take on a configuration.
+func (l *Live) Take(cfg Config) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.take == nil {
+		return nil
+	}
+	return l.take(cfg)
 }

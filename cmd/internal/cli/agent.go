@@ -52,6 +52,7 @@ func (in *invocation) agent(line *agentconfig.CommandLine) int {
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	load := func() (agentconfig.Config, error) { return agentconfig.Load(line, agentconfig.ThisHost()) }
+	cfg.Live = new(agentconfig.Live)
 	cfg.Reload = func() (string, error) { return reloaded(cfg, load) }
 	return in.runAgent(cfg, signals, load)
 }
@@ -107,8 +108,8 @@ func (in *invocation) awaitEnd(ended <-chan int, signals <-chan os.Signal, grace
 	}
 }
 
-// reload reads the configuration again. Only the log level takes effect while
-// the agent runs.
+// reload reads the configuration again. Only the log level and the scheduler's
+// workers take effect while the agent runs.
 func (in *invocation) reload(cfg agentconfig.Config, load func() (agentconfig.Config, error)) {
 	in.ui.Output("==> Reloading configuration...")
 	said, err := reloaded(cfg, load)
@@ -125,5 +126,10 @@ func reloaded(cfg agentconfig.Config, load func() (agentconfig.Config, error)) (
 		return "", fmt.Errorf("The configuration stays as it was: %w", err)
 	}
 	cfg.Log.Level.Set(fresh.Log.Level.Level())
-	return fmt.Sprintf("Log level is now %s; other changes take effect at the next start", agentconfig.LevelWord(fresh.Log.Level.Level())), nil
+	if cfg.Live != nil {
+		if err := cfg.Live.Take(fresh); err != nil {
+			return "", fmt.Errorf("The scheduler stays as it was: %w", err)
+		}
+	}
+	return fmt.Sprintf("Log level is now %s, and the scheduler as configured; other changes take effect at the next start", agentconfig.LevelWord(fresh.Log.Level.Level())), nil
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"flag"
+	"strings"
 
 	"github.com/posener/complete"
 
@@ -22,14 +23,23 @@ func configValidateSpec() spec {
 				}
 				cfg, err := agentconfig.Load(&agentconfig.CommandLine{Paths: args}, agentconfig.ThisHost())
 				for _, warning := range cfg.Warnings {
-					in.ui.Warn("==> WARNING: " + warning)
+					in.ui.Warn("WARNING: " + warning)
 				}
 				if err != nil {
-					return in.fail("%s", err)
+					in.ui.Error(configFault(err))
+					return in.fail("Configuration is invalid")
 				}
 				in.ui.Output("Configuration is valid!")
 				return 0
 			}
 		},
 	}
+}
+
+// configFault tells what is wrong: with a file that cannot be read as one, as a list, as the field does.
+func configFault(err error) string {
+	if text := err.Error(); strings.HasPrefix(text, "Error loading ") {
+		return "1 error occurred:\n\t* " + text + "\n"
+	}
+	return err.Error()
 }

@@ -96,6 +96,7 @@ func schedulerSetConfigSpec() spec {
 				return nil
 			})
 			truth("memory-oversubscription", "Tasks may use memory_max where their node has it:", func(c *apiclient.SchedulerConfig) *bool { return &c.MemoryOversubscriptionEnabled })
+			truth("memory-oversubscription-enabled", "The same as -memory-oversubscription, by the name that it has in files:", func(c *apiclient.SchedulerConfig) *bool { return &c.MemoryOversubscriptionEnabled })
 			truth("reject-job-registration", "No job is registered, reverted or scaled:", func(c *apiclient.SchedulerConfig) *bool { return &c.RejectJobRegistration })
 			truth("pause-eval-broker", "Nothing is placed or stopped until this is false again:", func(c *apiclient.SchedulerConfig) *bool { return &c.PauseEvalBroker })
 			truth("preempt-system-scheduler", "Kept, not acted on:", func(c *apiclient.SchedulerConfig) *bool { return &c.PreemptionConfig.SystemSchedulerEnabled })
