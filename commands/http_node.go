@@ -171,7 +171,7 @@ func (h *HTTP) evaluateNode(w http.ResponseWriter, r *http.Request) error {
 	}
 	id, err := event.ParseID(r.PathValue("id"))
 	if err != nil {
-		return rest.Errorf(http.StatusNotFound, "node not found")
+		return rest.Errorf(http.StatusInternalServerError, "node lookup failed: %v", err)
 	}
 	result, err := h.do(r, apiCaller(r), EvaluateNode{NodeID: id})
 	if err != nil {

@@ -61,6 +61,10 @@ var codesOfTheField = []asked{
 	{"DELETE /v1/node/pool/all", "", 400, "all", ""},
 	{"DELETE /v1/node/pool/codes", "", 200, "-", "W"},
 
+	{"PUT /v1/node/$U/evaluate", "", 500, "node not found", ""}, // what is read by ID is 404
+	{"PUT /v1/node/nonsense/evaluate", "", 500, "UUID", ""},
+	{"GET /v1/node/$U", "", 404, "not found", ""},
+
 	{"GET /v1/operator/scheduler/configuration", "", 200, `"SchedulerAlgorithm":"binpack"`, "R"},
 	{"PUT /v1/operator/scheduler/configuration", `{"SchedulerAlgorithm":"best"}`, 400, "scheduler algorithm", ""},
 	{"PUT /v1/operator/scheduler/configuration?cas=1", `{"SchedulerAlgorithm":"spread"}`, 200, `"Updated":false`, "W"},

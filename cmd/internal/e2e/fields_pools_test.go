@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/hashicorp/nomad/api"
@@ -117,7 +118,7 @@ func TestOfficialClientKnowsEveryFieldOfPools(t *testing.T) {
 	if eval, _, err := waiting.Evaluations().Info(looked.EvalIDs[0], nil); err != nil || eval.JobID != "shape" || eval.TriggeredBy != "node-update" || eval.NodeID != stub.NodeID {
 		t.Errorf("the node's evaluation is %+v (%v)", eval, err)
 	}
-	if _, _, err := c.Nodes().ForceEvaluate("00000000-0000-4000-8000-000000000001", nil); statusOf(err) != 404 {
+	if _, _, err := c.Nodes().ForceEvaluate("00000000-0000-4000-8000-000000000001", nil); statusOf(err) != 500 || !strings.Contains(err.Error(), "node not found") {
 		t.Errorf("evaluate a node that is not there: %v", err)
 	}
 	var evaluated struct {
