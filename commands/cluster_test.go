@@ -412,6 +412,12 @@ func (c *cluster) line(r *event.Record) string {
 			text += " and more"
 		}
 		return text
+	case *event.NodeEligibilitySet:
+		word := event.Eligible
+		if e.Ineligible {
+			word = event.Ineligible
+		}
+		return c.nodeName(e.NodeID) + " " + word
 	case *event.NodeStatusChanged:
 		if e.Description != "" {
 			return fmt.Sprintf("%s %v: %s", c.nodeName(e.NodeID), e.Status, e.Description)

@@ -103,6 +103,7 @@ type RegisterNode struct {
 	Node        *event.Node
 	SecretHash  event.Hash
 	Incarnation uint64
+	Ineligible  bool // when it is first known, until an operator says otherwise
 }
 
 // SetEligibility says whether new allocations may be placed on a node.

@@ -18,6 +18,9 @@ func (c RegisterNode) decide(d *decision) *Rejection {
 	known := d.state.Node(id)
 	if known == nil {
 		d.emit(&event.NodeRegistered{NodeID: id, SecretHash: c.SecretHash, Incarnation: c.Incarnation, Node: c.Node}, event.ID{})
+		if c.Ineligible {
+			d.emit(&event.NodeEligibilitySet{NodeID: id, Ineligible: true}, event.ID{})
+		}
 		return nil
 	}
 	if known.SecretHash != c.SecretHash {

@@ -49,6 +49,7 @@ func (h *HTTP) registerNode(w http.ResponseWriter, r *http.Request) error {
 	}
 	result, err := h.do(r, nodeCaller(r, req.NodeID), RegisterNode{
 		Node: req.Node, SecretHash: secretHash(&req.NodeCredentials), Incarnation: req.Incarnation,
+		Ineligible: req.Ineligible,
 	})
 	if err != nil {
 		return httpError(err, true)

@@ -360,7 +360,7 @@ func parseRegister(name string, a args) RegisterNode {
 	n.NodePool = a.word("pool", "default")
 	n.NodeResources.MinDynamicPort = a.number("min-port", 20000)
 	n.NodeResources.MaxDynamicPort = a.number("max-port", 32000)
-	return RegisterNode{Node: n, SecretHash: secretOf(a.word("secret", name)), Incarnation: uint64(a.number("incarnation", 1))}
+	return RegisterNode{Node: n, SecretHash: secretOf(a.word("secret", name)), Incarnation: uint64(a.number("incarnation", 1)), Ineligible: a.has("ineligible")}
 }
 
 // parseDelta reads "a1 running" or "a1 complete main:dead".

@@ -3,6 +3,7 @@ package executor
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -19,6 +20,9 @@ type Access struct {
 	// EnvDenied are patterns of environment variables of the agent that tasks do not see; nil is a list of the usual
 	// names of credentials.
 	EnvDenied []string
+	// FingerprintsAllowed are the kinds of facts about the machine that jobs may ask for; empty is all of them.
+	// FingerprintsDenied are never told. See fingerprints.
+	FingerprintsAllowed, FingerprintsDenied []string
 }
 
 func (a Access) withDefaults() Access {
@@ -39,6 +43,26 @@ func (a *Access) drivers(all []driver.Driver) []driver.Driver {
 	return slices.DeleteFunc(all, func(d driver.Driver) bool {
 		return len(a.DriversAllowed) > 0 && !slices.Contains(a.DriversAllowed, d.Name()) || slices.Contains(a.DriversDenied, d.Name())
 	})
+}
+
+// fingerprints are the kinds of facts, by the names that the field knows them by, and what the attributes of each begin with.
+var fingerprints = map[string][]string{
+	"arch": {"cpu.arch"}, "cgroup": {"os.cgroups."}, "cpu": {"cpu.model", "cpu.freq", "cpu.num", "cpu.reservable", "cpu.total", "cpu.usable"},
+	"host": {"kernel.", "os.name", "os.version", "unique.hostname"}, "memory": {"memory."}, "network": {"unique.network."},
+	"nomad": {"nomad.", "drover.", "unique.advertise."}, "signal": {"os.signals"}, "storage": {"unique.storage."},
+}
+
+// hide leaves out of a node's attributes what the operator does not want told. What the node has room for stays: without,
+// it would run nothing.
+func (a *Access) hide(attributes map[string]string) {
+	for name, prefixes := range fingerprints {
+		if (len(a.FingerprintsAllowed) == 0 || slices.Contains(a.FingerprintsAllowed, name)) && !slices.Contains(a.FingerprintsDenied, name) {
+			continue
+		}
+		maps.DeleteFunc(attributes, func(key, _ string) bool {
+			return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
+		})
+	}
 }
 
 // checkUser refuses a task that names a user who is kept from it, in whatever way it is named.

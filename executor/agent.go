@@ -291,7 +291,7 @@ func (a *Agent) keepRegistered(ctx context.Context) {
 func (a *Agent) register(ctx context.Context) bool {
 	back := backoff{}
 	for {
-		answer, err := a.conn.Register(ctx, &event.NodeRegistration{NodeCredentials: a.credentials(), Node: a.node.Load()})
+		answer, err := a.conn.Register(ctx, &event.NodeRegistration{NodeCredentials: a.credentials(), Node: a.node.Load(), Ineligible: a.cfg.Ineligible})
 		if err == nil {
 			a.heard(answer)
 			a.log.Info("node registered", "node", a.who.id, "index", answer.Index)

@@ -75,6 +75,11 @@ type Config struct {
 
 	// RawExecEnabled lets jobs run plain processes without isolation.
 	RawExecEnabled bool
+	// RawExecDenied are users and groups that no raw_exec task may run as, RawExecEnvDenied patterns of variables that none has.
+	RawExecDenied    driver.DeniedIDs
+	RawExecEnvDenied []string
+	// Ineligible has the node get nothing to run, from its first registration on, until an operator makes it eligible.
+	Ineligible bool
 	// ShimPath is the task shim to use instead of the one that drover carries.
 	ShimPath string
 	// ContainerMakerPath is the maker of containers to use instead of the one that drover carries.

@@ -28,7 +28,7 @@ func builtinDrivers(cfg *Config) ([]driver.Driver, error) {
 	}
 	var all []driver.Driver
 	if cfg.RawExecEnabled {
-		all = append(all, &rawexec.Driver{Shim: shimPath})
+		all = append(all, &rawexec.Driver{Shim: shimPath, Denied: cfg.RawExecDenied, EnvDenied: cfg.RawExecEnvDenied})
 	}
 	makerPath := cfg.ContainerMakerPath
 	if makerPath == "" && os.Geteuid() == 0 { // nobody else can make containers

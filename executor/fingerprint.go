@@ -113,6 +113,7 @@ func fingerprint(ctx context.Context, cfg *Config, id event.ID, drivers []driver
 	if err := h.network(cfg, n); err != nil {
 		return nil, err
 	}
+	cfg.Access.hide(a)
 	for _, d := range drivers {
 		info := d.Fingerprint(ctx)
 		// The change of a time is no change of a node; a registration that says the same must be the same.

@@ -228,6 +228,26 @@ func TestFingerprint(t *testing.T) {
 		}
 	}
 
+	hidden := cfg
+	hidden.Access.FingerprintsDenied = []string{"env_aws", "storage", "cpu"}
+	if n, err = fingerprint(context.Background(), &hidden, event.ID{1}, drivers); err != nil {
+		t.Fatal(err)
+	}
+	for name, told := range map[string]bool{
+		"unique.storage.volume": false, "cpu.numcores": false, "cpu.arch": true, "memory.totalbytes": true, "driver.mock_driver": true,
+	} {
+		if _, ok := n.Attributes[name]; ok != told {
+			t.Errorf("%s is told: %v, want %v", name, ok, told)
+		}
+	}
+	if n.NodeResources.Cpu.CpuShares != 4400 {
+		t.Errorf("a node that does not tell of its processors has %+v", n.NodeResources.Cpu)
+	}
+	hidden.Access = Access{FingerprintsAllowed: []string{"memory"}}
+	if n, err = fingerprint(context.Background(), &hidden, event.ID{1}, nil); err != nil || len(n.Attributes) != 1 || n.Attributes["memory.totalbytes"] == "" {
+		t.Errorf("attributes %v, %v", n.Attributes, err)
+	}
+
 	cfg.CPUTotalMHz, cfg.MemoryTotalMB, cfg.DiskTotalMB, cfg.NetworkInterface = 9000, 5000, 7000, "eth0"
 	if n, err = fingerprint(context.Background(), &cfg, event.ID{1}, nil); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"drover/eventlog/event"
+	"drover/executor/driver"
 )
 
 // logOf is a task's output.
@@ -207,6 +208,32 @@ func TestHostNetworkGone(t *testing.T) {
 	defer s.mu.Unlock()
 	for _, e := range s.tasks[id]["main"].Events {
 		if e.Type == event.TaskDriverFailure && strings.Contains(e.Message(), `no address in the host network "gone" any more`) {
+			return
+		}
+	}
+	t.Errorf("events %+v", s.tasks[id]["main"].Events)
+}
+
+// What the node's operator keeps from every raw_exec task.
+func TestRawExecDenied(t *testing.T) {
+	t.Setenv("SECRET_HOST", "x")
+	s := newFakeServer(t)
+	cfg := testConfig(t, s)
+	cfg.RawExecDenied, cfg.RawExecEnvDenied = driver.DeniedIDs{UIDs: "1-100"}, []string{"SECRET_*"}
+	a, _ := startAgent(t, cfg)
+	job := rawJob(map[string]any{"command": "/bin/sh", "args": []any{"-c", "echo $SECRET_HOST.$SECRET_JOB.$OWN"}, "denied_envvars": []any{"OTHER"}})
+	job.TaskGroups[0].Tasks[0].Env = map[string]string{"SECRET_JOB": "y", "OWN": "z"}
+	id := s.place(job)
+	s.untilStatus(id, event.ClientComplete)
+	if got := logOf(t, a, id, "main.stdout.0"); got != "..z\n" {
+		t.Errorf("output %q", got)
+	}
+	id = s.place(rawJob(map[string]any{"command": "true"}, func(j *event.Job) { j.TaskGroups[0].Tasks[0].User = "daemon" }))
+	s.untilStatus(id, event.ClientFailed)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.tasks[id]["main"].Events {
+		if e.Type == event.TaskDriverFailure && strings.Contains(e.Message(), "running as uid 1 is not allowed on this node") {
 			return
 		}
 	}

@@ -88,7 +88,7 @@ func create(dir string, shim *os.File) error {
 		}
 	}
 	config, err := specconv.CreateLibcontainerConfig(&specconv.CreateOpts{
-		CgroupName: bundle.ContainerID, Spec: b.Spec,
+		CgroupName: bundle.ContainerID, Spec: b.Spec, NoPivotRoot: b.NoPivotRoot,
 		NoNewKeyring: true, // users have few keys, and a task that wants a keyring can make one
 	})
 	if err != nil {

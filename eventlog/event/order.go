@@ -74,6 +74,8 @@ type NodeCredentials struct {
 type NodeRegistration struct {
 	NodeCredentials
 	Node *Node `cbor:"4,keyasint"`
+	// Ineligible has a node that was not known before get nothing to run until an operator wants it to.
+	Ineligible bool `cbor:"5,keyasint,omitempty"`
 }
 
 // NodeHeartbeat says that a node agent is alive.

@@ -103,6 +103,9 @@ func (c *Config) start(t *driver.Task, iso isolation, command string, args []str
 	if err != nil {
 		return nil, driver.Unrecoverable{Err: err}
 	}
+	if err := c.Policy.Denied.Check(who.UID, append([]uint32{who.GID}, who.Groups...)...); err != nil {
+		return nil, err
+	}
 	// The directory of secrets is closed to all but the task.
 	if err := os.Chown(t.SecretsDir, int(who.UID), int(who.GID)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("give secrets to user: %w", err)
@@ -121,6 +124,7 @@ func (c *Config) start(t *driver.Task, iso isolation, command string, args []str
 	return running(c.Runtime.Start(t, &container.Container{
 		Root: t.TaskDir, Mounts: mounts, Masked: []string{"/private"}, Args: append([]string{path}, args...), Env: env,
 		Dir: iso.workDir, User: who.User, Caps: caps, HostPID: hostPID, HostIPC: hostIPC,
+		NoPivotRoot: c.Policy.NoPivotRoot,
 	}))
 }
 

@@ -441,9 +441,11 @@ func TestExecIsWhoTheTaskIs(t *testing.T) {
 
 func TestWhatTheOperatorSays(t *testing.T) {
 	c := config()
-	c.Policy = container.Policy{PIDMode: "host", AllowCaps: []string{"kill"}}
+	c.Policy = container.Policy{
+		PIDMode: "host", AllowCaps: []string{"kill"}, NoPivotRoot: true, Denied: driver.DeniedIDs{UIDs: "0,100-200", GIDs: "7"},
+	}
 	d := &Exec{c}
-	made := task(t, sh("test $$ -gt 1 && grep -q 'CapBnd:.0*20$' /proc/self/status"))
+	made := task(t, sh("test $$ -gt 1 && grep -q 'CapBnd:.0*20$' /proc/self/status && test -d /local && test ! -e /root"))
 	r, err := d.Start(t.Context(), made)
 	if err != nil {
 		t.Fatal(err)
@@ -459,5 +461,12 @@ func TestWhatTheOperatorSays(t *testing.T) {
 	refused["cap_add"] = []any{"chown"}
 	if _, err := d.Start(t.Context(), task(t, refused)); !errors.As(err, &driver.Invalid{}) {
 		t.Errorf("a capability that is not allowed: %v", err)
+	}
+	for user, want := range map[string]string{"root": "uid 0", "lp": "gid 7"} {
+		made := task(t, sh("true"))
+		made.User = user
+		if _, err := d.Start(t.Context(), made); !errors.As(err, &driver.Unrecoverable{}) || !strings.Contains(err.Error(), "running as "+want+" is not allowed") {
+			t.Errorf("user %s: %v", user, err)
+		}
 	}
 }

@@ -50,6 +50,7 @@ type Container struct {
 	Caps []string // full names, CAP_...
 
 	HostPID, HostIPC bool // share the machine's
+	NoPivotRoot      bool
 }
 
 // User is who a task runs as.
@@ -80,7 +81,7 @@ func (r *Runtime) Start(t *driver.Task, c *Container) (*Task, error) {
 	if err := os.MkdirAll(t.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
-	if err := bundle.Save(t.StateDir, &bundle.Bundle{Spec: specOf(t, c, groups), Overlay: c.Overlay}); err != nil {
+	if err := bundle.Save(t.StateDir, &bundle.Bundle{Spec: specOf(t, c, groups), Overlay: c.Overlay, NoPivotRoot: c.NoPivotRoot}); err != nil {
 		return nil, err
 	}
 	task, err := shimtask.Start(r.Shim, t, wire.Spec{

@@ -1,6 +1,10 @@
 package container
 
-import "fmt"
+import (
+	"fmt"
+
+	"drover/executor/driver"
+)
 
 // Policy is what the operator of a machine says of the containers of one driver.
 type Policy struct {
@@ -8,6 +12,10 @@ type Policy struct {
 	PIDMode, IPCMode string
 	// AllowCaps are the capabilities that a task may have; nil is the default ones.
 	AllowCaps []string
+	// Denied are users and groups that no task may run as.
+	Denied driver.DeniedIDs
+	// NoPivotRoot has roots moved into place where the machine's own root cannot be exchanged, as on a ramdisk.
+	NoPivotRoot bool
 }
 
 // Modes says which namespaces of the machine a container shares whose task asks for these modes.

@@ -28,6 +28,10 @@ const Name = "raw_exec"
 type Driver struct {
 	// Shim is the path of the shim's binary, see [shim.Extract].
 	Shim string
+	// Denied are users and groups that no task may run as.
+	Denied driver.DeniedIDs
+	// EnvDenied are patterns of variables that no task has, whatever its job says.
+	EnvDenied []string
 }
 
 // Name implements driver.Driver.
@@ -62,7 +66,7 @@ func (d *Driver) spec(t *driver.Task) (wire.Spec, error) {
 	o := driver.OptionsOf(t.Config)
 	command, args, workDir := o.String("command"), o.Strings("args"), o.String("work_dir")
 	oomScore, setOOMScore := o.Int("oom_score_adj")
-	denied := o.Strings("denied_envvars")
+	denied := slices.Concat(d.EnvDenied, o.Strings("denied_envvars"))
 	o.Ignore("cgroup_v1_override", "cgroup_v2_override")
 	if err := o.Err(); err != nil {
 		return wire.Spec{}, err
@@ -98,6 +102,14 @@ func (d *Driver) spec(t *driver.Task) (wire.Spec, error) {
 		if err := shimtask.RunAs(&spec, t.User); err != nil {
 			return wire.Spec{}, driver.Unrecoverable{Err: err}
 		}
+	}
+	// Who names no user is the agent's own.
+	uid, gids := uint32(os.Getuid()), []uint32{uint32(os.Getgid())}
+	if spec.SetUser {
+		uid, gids = spec.UID, append([]uint32{spec.GID}, spec.Groups...)
+	}
+	if err := d.Denied.Check(uid, gids...); err != nil {
+		return wire.Spec{}, err
 	}
 	return spec, nil
 }

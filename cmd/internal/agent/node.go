@@ -51,6 +51,8 @@ func openNode(cfg agentconfig.Config, version string, logger *slog.Logger, serve
 		},
 		MinDynamicPort: c.MinDynamicPort, MaxDynamicPort: c.MaxDynamicPort,
 		NodeMaxAllocs: c.NodeMaxAllocs, HostVolumes: volumes,
+		Ineligible:    c.Ineligible,
+		RawExecDenied: driver.DeniedIDs(cfg.RawExecDenied), RawExecEnvDenied: cfg.RawExecEnvDenied,
 		RawExecEnabled: cfg.RawExecEnabled, MaxKillTimeout: c.MaxKillTimeout,
 		ChrootEnv: maps.Clone(c.ChrootEnv),
 		Access:    executor.Access(c.Access),
@@ -59,9 +61,15 @@ func openNode(cfg agentconfig.Config, version string, logger *slog.Logger, serve
 			InodePercentMax: c.Collection.InodePercent, AllocationsMax: c.Collection.AllocationsMax,
 		},
 		Artifacts: artifact.Limits(c.Artifacts),
-		Exec:      container.Policy(cfg.Exec), Java: container.Policy(cfg.Java), OCI: container.Policy(cfg.OCI),
+		Exec:      policyOf(&cfg.Exec), Java: policyOf(&cfg.Java), OCI: policyOf(&cfg.OCI),
 		Qemu:    qemu.Config{ImagePaths: cfg.Qemu.ImagePaths, ArgsAllowed: cfg.Qemu.ArgsAllowed, EmulatorsAllowed: cfg.Qemu.EmulatorsAllowed},
 		Drivers: []driver.Driver{containers},
 		Logger:  named(logger, "client"),
 	})
+}
+
+func policyOf(c *agentconfig.Containers) container.Policy {
+	return container.Policy{
+		PIDMode: c.PIDMode, IPCMode: c.IPCMode, AllowCaps: c.AllowCaps, Denied: driver.DeniedIDs(c.Denied), NoPivotRoot: c.NoPivotRoot,
+	}
 }

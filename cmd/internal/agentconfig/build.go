@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"drover/eventlog/event"
+	"drover/executor/driver"
 )
 
 // rpcPort is where a server listens when its address names no port.
@@ -248,6 +249,7 @@ func (b *builder) client(cfg *Config) error {
 	t := b.t
 	c := &cfg.Client
 	c.NodeClass, c.NodePool = t.text("client", "node_class"), t.text("client", "node_pool")
+	c.Ineligible = t.on("client", "default_ineligible")
 	c.Meta, c.Options = t.table("client", "meta"), t.table("client", "options")
 	b.options(c)
 	c.ChrootEnv = t.table("client", "chroot_env")
@@ -402,7 +404,8 @@ func (b *builder) options(c *Client) {
 	c.Access = Access{
 		DriversAllowed: list("driver.whitelist", "driver.allowlist"), DriversDenied: list("driver.blacklist", "driver.denylist"),
 		UsersDenied: list("user.blacklist", "user.denylist"), CheckedDrivers: list("user.checked_drivers"),
-		EnvDenied: list("env.blacklist", "env.denylist"),
+		EnvDenied:           list("env.blacklist", "env.denylist"),
+		FingerprintsAllowed: list("fingerprint.whitelist", "fingerprint.allowlist"), FingerprintsDenied: list("fingerprint.blacklist", "fingerprint.denylist"),
 	}
 	for name := range c.Options {
 		if !slices.Contains(seen, name) {
@@ -516,6 +519,21 @@ func (b *builder) driver(cfg *Config) error {
 		return false
 	}
 	cfg.RawExecEnabled = settings["raw_exec"].on("enabled") || option("driver.raw_exec.enable")
+	denied := func(name string) (DeniedIDs, error) {
+		s := settings[name]
+		ids := DeniedIDs{UIDs: s.text("denied_host_uids"), GIDs: s.text("denied_host_gids")}
+		for key, list := range map[string]string{"denied_host_uids": ids.UIDs, "denied_host_gids": ids.GIDs} {
+			if _, err := driver.ParseIDRanges(list); err != nil {
+				return ids, fmt.Errorf("plugin[%q].config.%s: %w", name, key, err)
+			}
+		}
+		return ids, nil
+	}
+	var err error
+	if cfg.RawExecDenied, err = denied("raw_exec"); err != nil {
+		return err
+	}
+	cfg.RawExecEnvDenied = settings["raw_exec"].list("denied_envvars")
 	for _, d := range []struct {
 		name string
 		c    *Containers
@@ -526,7 +544,10 @@ func (b *builder) driver(cfg *Config) error {
 				return fmt.Errorf(`plugin[%q].config.%s must be "private" or "host", got %q`, d.name, key, mode)
 			}
 		}
-		*d.c = Containers{PIDMode: s.text("default_pid_mode"), IPCMode: s.text("default_ipc_mode"), AllowCaps: s.list("allow_caps")}
+		*d.c = Containers{PIDMode: s.text("default_pid_mode"), IPCMode: s.text("default_ipc_mode"), AllowCaps: s.list("allow_caps"), NoPivotRoot: s.on("no_pivot_root")}
+		if d.c.Denied, err = denied(d.name); err != nil {
+			return err
+		}
 	}
 	q := settings["qemu"]
 	cfg.Qemu = Qemu{ImagePaths: q.list("image_paths"), ArgsAllowed: q.list("args_allowlist"), EmulatorsAllowed: q.list("emulators_allowlist")}

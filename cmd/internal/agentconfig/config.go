@@ -40,9 +40,11 @@ type Config struct {
 	Server Server
 	Client Client
 
-	RawExecEnabled bool // offer the raw_exec task driver
-	Docker         Docker
-	Qemu           Qemu
+	RawExecEnabled   bool // offer the raw_exec task driver
+	RawExecDenied    DeniedIDs
+	RawExecEnvDenied []string // patterns of variables that no task of it has
+	Docker           Docker
+	Qemu             Qemu
 	// Exec, Java and OCI are what is said of the containers of these task drivers.
 	Exec, Java, OCI Containers
 
@@ -85,7 +87,12 @@ type Docker struct {
 type Containers struct {
 	PIDMode, IPCMode string   // of a task that names none: private or host; "" is private
 	AllowCaps        []string // nil is the usual list
+	Denied           DeniedIDs
+	NoPivotRoot      bool
 }
+
+// DeniedIDs are users and groups, as "0,10-20", that no task of a driver may run as.
+type DeniedIDs struct{ UIDs, GIDs string }
 
 // Qemu is what the qemu task driver may do. It is offered where the emulator is.
 type Qemu struct {
@@ -195,10 +202,12 @@ type Client struct {
 
 	NodeClass string
 	NodePool  string
-	Meta      map[string]string
-	Options   map[string]string
-	Access    Access
-	ChrootEnv map[string]string // directories that tasks of exec and java see, and where; nil = the usual ones
+	// Ineligible has a new node get nothing to run until an operator wants it to.
+	Ineligible bool
+	Meta       map[string]string
+	Options    map[string]string
+	Access     Access
+	ChrootEnv  map[string]string // directories that tasks of exec and java see, and where; nil = the usual ones
 
 	NetworkInterface string // empty = the one with the default route
 	NetworkSpeedMbit int    // of that interface; 0 = as found
@@ -235,6 +244,8 @@ type Access struct {
 	DriversAllowed, DriversDenied []string
 	UsersDenied, CheckedDrivers   []string
 	EnvDenied                     []string
+
+	FingerprintsAllowed, FingerprintsDenied []string
 }
 
 // HostVolume is a directory of the machine that tasks may mount.

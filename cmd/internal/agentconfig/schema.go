@@ -119,7 +119,7 @@ var schema = join(
 	),
 
 	block("client",
-		acting(boolean, "enabled"),
+		acting(boolean, "enabled", "default_ineligible"),
 		acting(text, "state_dir", "alloc_dir", "node_class", "node_pool", "network_interface"),
 		acting(appended, "servers"),
 		acting(table, "meta", "options", "chroot_env"),
@@ -127,7 +127,7 @@ var schema = join(
 		acting(duration, "max_kill_timeout"),
 		block("reserved", acting(number, "cpu", "memory", "disk"), acting(text, "reserved_ports"), known(text, "cores")),
 		block("server_join", join(acting(appended, "retry_join"), known(appended, "start_join"), known(number, "retry_max"), known(duration, "retry_interval"))),
-		known(boolean, "disable_remote_exec", "gc_volumes_on_node_gc", "default_ineligible", "cpu_disable_dmidecode", "bridge_network_hairpin_mode"),
+		known(boolean, "disable_remote_exec", "gc_volumes_on_node_gc", "cpu_disable_dmidecode", "bridge_network_hairpin_mode"),
 		tristate("no_host_uuid", "nomad_service_discovery", "bind_wildcard_default_host_network"),
 		known(text, "alloc_mounts_dir", "host_volumes_dir", "host_volume_plugin_dir", "common_plugin_dir", "preferred_address_family",
 			"reservable_cores", "cgroup_parent", "cni_path", "cni_config_dir", "bridge_network_name", "bridge_network_subnet",
@@ -206,11 +206,11 @@ var qemuSchema = acting(list, "image_paths", "args_allowlist", "emulators_allowl
 var containersSchema = join(acting(text, "default_pid_mode", "default_ipc_mode"), acting(list, "allow_caps"))
 
 // chrootSchema is that of exec and java.
-var chrootSchema = join(containersSchema, known(boolean, "no_pivot_root"), known(text, "denied_host_uids", "denied_host_gids"))
+var chrootSchema = join(containersSchema, acting(boolean, "no_pivot_root"), acting(text, "denied_host_uids", "denied_host_gids"))
 
 // rawExecSchema is the config of the raw_exec driver.
-var rawExecSchema = join(acting(boolean, "enabled"), known(boolean, "no_cgroups"), known(text, "denied_host_uids", "denied_host_gids"),
-	known(list, "denied_envvars"))
+var rawExecSchema = join(acting(boolean, "enabled"), acting(boolean, "no_cgroups"), // its tasks have none in any case
+	acting(text, "denied_host_uids", "denied_host_gids"), acting(list, "denied_envvars"))
 
 func lookup(keys []entry, name string) (entry, bool) {
 	for _, e := range keys {

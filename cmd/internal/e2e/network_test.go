@@ -64,3 +64,28 @@ func TestHostNetwork(t *testing.T) {
 	})
 	contains(t, server.ok(t, "job", "status", "far"), `missing host network \"away\" for port \"http\"`)
 }
+
+// A new node that is to wait for its operator runs nothing before that one has spoken, and needs to be told once.
+func TestDefaultIneligible(t *testing.T) {
+	t.Parallel()
+	check := checker(t)
+	a, c := newOne(t, agentConfig{clientKeys: "default_ineligible = true"})
+	node := awaitNodes(t, c, 1)[0]
+	if node.SchedulingEligibility != "ineligible" {
+		t.Errorf("a new node is %s", node.SchedulingEligibility)
+	}
+	resp := register(t, c, shell("waits", "service", 1, "exec sleep 3600"))
+	await(t, "a blocked evaluation", func(q *api.QueryOptions) ([]*api.Evaluation, *api.QueryMeta, error) {
+		return c.Jobs().Evaluations("waits", q)
+	}, func(list []*api.Evaluation) bool {
+		return slices.ContainsFunc(list, func(e *api.Evaluation) bool { return e.Status == "blocked" && e.PreviousEval == resp.EvalID })
+	})
+	_, err := c.Nodes().ToggleEligibility(node.ID, true, nil)
+	check("make eligible", err)
+	awaitCount(t, c, "waits", "running", 1)
+	a.interrupt()
+	a.start(t)
+	if node = awaitNodes(t, c, 1)[0]; node.SchedulingEligibility != "eligible" {
+		t.Errorf("after another start it is %s", node.SchedulingEligibility)
+	}
+}

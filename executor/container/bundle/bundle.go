@@ -59,6 +59,8 @@ type Bundle struct {
 	Spec *specs.Spec
 	// Overlay, if set, is mounted at the root of the container before it is made, where only the container sees it.
 	Overlay *Overlay `json:",omitempty"`
+	// NoPivotRoot has the root moved into place instead of exchanged with the machine's.
+	NoPivotRoot bool `json:",omitempty"`
 }
 
 // Overlay is a root file system put together from read-only layers and a directory that takes the changes.
