@@ -178,6 +178,7 @@ func (v *validator) spreads(path string, list []event.Spread) {
 func (v *validator) networks(group string, list []event.NetworkResource) {
 	labels := map[string]bool{}
 	static := map[string]string{}
+	numbers := map[int]string{} // the host network that asked first
 	for _, n := range list {
 		path := group + ".network"
 		switch {
@@ -214,6 +215,12 @@ func (v *validator) networks(group string, list []event.NetworkResource) {
 				}
 				if p.IgnoreCollision && n.Mode != "" && n.Mode != "host" {
 					v.fail(at+".ignore_collision", "is for network mode host only")
+				}
+				if first, known := numbers[p.Value]; known && first != p.HostNetwork && !p.IgnoreCollision {
+					v.warn(at+".static", "%d is asked for on another host network too: a port of a node is given once, whatever the network, so no node will do", p.Value)
+				}
+				if _, known := numbers[p.Value]; !known {
+					numbers[p.Value] = p.HostNetwork
 				}
 				key := fmt.Sprint(p.Value, " ", p.HostNetwork)
 				if other, taken := static[key]; taken && !p.IgnoreCollision {
