@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -360,9 +361,14 @@ func TestOrderToExecLatency(t *testing.T) {
 	begun := make(chan time.Time, 1)
 	cfg.Hooks.OnTaskStart = func(time.Duration, error) { begun <- time.Now() }
 	startAgent(t, cfg)
-	var took, told []time.Duration
+	var took, told, bare []time.Duration
 	for range 15 {
 		begin := time.Now()
+		if err := exec.Command("/bin/true").Run(); err != nil {
+			t.Fatal(err)
+		}
+		bare = append(bare, time.Since(begin))
+		begin = time.Now()
 		id := s.place(shellJob("exec sleep 1000"))
 		took = append(took, (<-begun).Sub(begin))
 		s.untilStatus(id, event.ClientRunning)
@@ -372,9 +378,11 @@ func TestOrderToExecLatency(t *testing.T) {
 	}
 	slices.Sort(took)
 	slices.Sort(told)
-	t.Logf("order to exec: median %v, worst %v; order to recorded status: median %v", took[7], took[14], told[7])
-	if took[7] > 60*time.Millisecond {
-		t.Errorf("median of %v from order to exec", took[7])
+	slices.Sort(bare)
+	t.Logf("order to exec: median %v, worst %v; order to recorded status: median %v; a bare process: %v", took[7], took[14], told[7], bare[7])
+	// A machine that is busy with other work takes its time over a bare process too.
+	if limit := max(60*time.Millisecond, 30*bare[7]); took[7] > limit {
+		t.Errorf("median of %v from order to exec, more than %v", took[7], limit)
 	}
 }
 
