@@ -135,6 +135,11 @@ func (in *invocation) allocHeader(a *apiclient.Allocation, verbose bool) string 
 	p.add("Desired Description", a.DesiredDescription)
 	p.add("Created", in.p.since(unixNano(a.CreateTime), verbose))
 	p.add("Modified", in.p.since(unixNano(a.ModifyTime), verbose))
+	if a.Job != nil {
+		if limit := maxRunDeadline(a.Job.TaskGroups, a.TaskGroup, a.CreateTime); !limit.IsZero() {
+			p.add(maxRunColumn, in.p.absolute(limit))
+		}
+	}
 	if a.DeploymentID != "" {
 		health := "unset"
 		if d := a.DeploymentStatus; d != nil && d.Healthy != nil {

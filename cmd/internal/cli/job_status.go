@@ -104,7 +104,7 @@ func (in *invocation) jobStatus(c *apiclient.Client, typed string, o jobStatusOp
 	if failures := in.placementFailure(evals); failures != "" {
 		in.section("Placement Failure", failures)
 	}
-	in.section("Allocations", in.allocTable(allocs, allocColumns{verbose: o.verbose}))
+	in.section("Allocations", in.allocTable(allocs, allocColumns{verbose: o.verbose, groups: job.TaskGroups}))
 	return 0
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"drover/cmd/internal/apiclient"
 	"drover/eventlog/event"
@@ -42,7 +43,22 @@ type allocColumns struct {
 	verbose  bool
 	job      bool // which job each is of
 	nodeless bool // without the node's name, which all share
+
+	// groups, if set, are those of the job that all are of: some may run for a limited time only.
+	groups []*event.TaskGroup
 }
+
+// maxRunDeadline is when an allocation of the group will have run for as long as it may; zero where there is no limit.
+func maxRunDeadline(groups []*event.TaskGroup, name string, createTime int64) time.Time {
+	for _, g := range groups {
+		if g.Name == name && g.MaxRunDuration > 0 {
+			return unixNano(createTime).Add(g.MaxRunDuration)
+		}
+	}
+	return time.Time{}
+}
+
+const maxRunColumn = "Max Run Deadline"
 
 // allocTable lists allocations, newest first.
 func (in *invocation) allocTable(list []*apiclient.AllocStub, c allocColumns) string {
@@ -63,6 +79,9 @@ func (in *invocation) allocTable(list []*apiclient.AllocStub, c allocColumns) st
 	if c.job {
 		head = slices.Insert(head, slices.Index(head, "Task Group"), "Job ID")
 	}
+	if slices.ContainsFunc(c.groups, func(g *event.TaskGroup) bool { return g.MaxRunDuration > 0 }) {
+		head = append(head, maxRunColumn)
+	}
 	rows := [][]string{head}
 	for _, a := range list {
 		var row []string
@@ -72,6 +91,7 @@ func (in *invocation) allocTable(list []*apiclient.AllocStub, c allocColumns) st
 				"Job ID": a.JobID, "Task Group": a.TaskGroup, "Version": strconv.FormatUint(a.JobVersion, 10), "Desired": a.DesiredStatus,
 				"Status":  a.ClientStatus,
 				"Created": in.p.since(unixNano(a.CreateTime), verbose), "Modified": in.p.since(unixNano(a.ModifyTime), verbose),
+				maxRunColumn: in.p.absolute(maxRunDeadline(c.groups, a.TaskGroup, a.CreateTime)),
 			}[column])
 		}
 		rows = append(rows, row)
